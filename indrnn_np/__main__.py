@@ -1,0 +1,7 @@
+"""`python -m indrnn_np` is the command `indrnn-np`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

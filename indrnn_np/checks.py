@@ -1,0 +1,106 @@
+"""The door: every public function names a bad argument before any work is done.
+
+Each message says which argument, what was expected and what came. Shapes are those of the conventions:
+x (T, B, M), W (N, M), u and b (N,), h0 (B, N), and a, h, dh (T, B, N).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import array_module
+from .activations import Activation
+from .array_module import Array
+
+REAL = ("float32", "float64")
+COMPLEX = ("complex64", "complex128")
+# The specification computes in whatever precision it is given: the oracle takes its reference from here.
+EXTENDED = tuple(dict.fromkeys((np.dtype(np.longdouble).name, np.dtype(np.clongdouble).name)))
+
+
+def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> Any:
+    """Check the arguments of one layer, Eq. 2; return their array namespace."""
+    xp = _one_kind(REAL + COMPLEX, x=x, W=W, u=u, b=b, h0=h0)
+    _time_major("x", x, "(T, B, M)")
+    _, B, M = x.shape
+    if W.ndim != 2 or W.shape[1] != M or W.shape[0] == 0:
+        hint = " It looks transposed." if W.ndim == 2 and W.shape[0] == M else ""
+        raise ValueError(f"W: expected shape (N, {M}), a row per neuron and a column per input of "
+                         f"x {x.shape}; got {W.shape}.{hint}")
+    N = len(W)
+    _recurrent_weight(u, N, f"W {W.shape}")
+    _expect("b", b, (N,), f"one bias per neuron of W {W.shape}")
+    _expect("h0", h0, (B, N), f"an initial state per sequence of x {x.shape} and neuron of W {W.shape}")
+    return xp
+
+
+def recurrence(u: Array, h0: Array | None, *, dtypes: tuple[str, ...] = REAL + COMPLEX + EXTENDED,
+               also: dict[str, Array | None] | None = None, **drives: Array | None) -> Any:
+    """Check the arguments of the recurrence alone; return their array namespace.
+
+    `drives` are the arrays of shape (T, B, N) in the call (a, h, dh, …), the first of which sets T, B and N;
+    `also` holds further ones as "like u" and "like h0" would name them: {"u_dot": …, "h0_dot": …}.
+    """
+    also = also or {}
+    xp = _one_kind(dtypes, **drives, u=u, h0=h0, **also)
+    lead, first = next((name, array) for name, array in drives.items() if array is not None)
+    _time_major(lead, first, "(T, B, N)")
+    T, B, N = first.shape
+    for name, array in drives.items():
+        _expect(name, array, (T, B, N), f"as {lead} has it")
+    _recurrent_weight(u, N, f"{lead} {first.shape}")
+    _expect("h0", h0, (B, N), f"an initial state per sequence and neuron of {lead} {first.shape}")
+    for name, array in also.items():
+        _expect(name, array, (N,) if name.startswith("u") else (B, N), "the shape of what it is a tangent of")
+    return xp
+
+
+def cotangent(dh: Array, h: Array) -> None:
+    """Check dh against the states h whose cotangent it is."""
+    _one_kind(REAL + COMPLEX, h=h, dh=dh)
+    _expect("dh", dh, h.shape, "one cotangent per state (T, B, N)")
+
+
+def drive(a: Array | None, activation: Activation) -> None:
+    """Check that a is there where the slope must be taken at z = a + u ⊙ h."""
+    if a is None and activation.needs_z:
+        raise ValueError(f"a: expected the drive (T, B, N), since the slope of {activation.name} must be taken "
+                         "at z; got None. It may be left out for identity, relu, leaky_relu and softplus.")
+
+
+def _one_kind(dtypes: tuple[str, ...], **arrays: Array | None) -> Any:
+    """One library, one device, one dtype out of `dtypes`; None stands for an argument left out."""
+    given = {name: array for name, array in arrays.items() if array is not None}
+    xp = array_module.of(**given)
+    first, dtype = "", ""
+    for name, array in given.items():
+        came = array.dtype.name if array.dtype.isnative else array.dtype.str
+        if came not in dtypes:
+            raise TypeError(f"{name}: expected dtype {' or '.join(dtypes)}; got {came}. "
+                            f"Convert it: {name}.astype('float32').")
+        if dtype and came != dtype:
+            raise TypeError(f"{name}: expected dtype {dtype}, as {first} has it; got {came}. "
+                            "All arrays of a call share one dtype.")
+        first, dtype = first or name, dtype or came
+    return xp
+
+
+def _time_major(name: str, array: Array, letters: str) -> None:
+    if array.ndim != 3:
+        raise ValueError(f"{name}: expected 3 dimensions, time-major {letters}; got shape {array.shape}.")
+    if 0 in array.shape:
+        raise ValueError(f"{name}: expected at least one of each of {letters}; got shape {array.shape}.")
+
+
+def _recurrent_weight(u: Array, N: int, of: str) -> None:
+    if u.shape == (N, N) and u.ndim == 2:
+        raise ValueError(f"u: expected shape ({N},), one recurrent weight per neuron of {of}; got {u.shape}. "
+                         "A full recurrent matrix is an RNN's: here each neuron sees only its own past.")
+    _expect("u", u, (N,), f"one recurrent weight per neuron of {of}")
+
+
+def _expect(name: str, array: Array | None, shape: tuple[int, ...], meaning: str) -> None:
+    if array is not None and array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, {meaning}; got {array.shape}.")

@@ -1,0 +1,163 @@
+"""The command `indrnn-np`: parses, calls the package, draws. The only module that imports rich."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from . import __version__, bench
+from .bench import Result
+from .oracle import Report, installation
+from .oracle.verification import CHECKS
+
+Item = TypeVar("Item")
+_HEADINGS = {"specification": "specifi-\ncation", "complex step": "complex\nstep", "exact vectors": "exact\nvectors"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code (0: right, 1: something is wrong, 2: could not be run)."""
+    parser = argparse.ArgumentParser(prog="indrnn-np", description="IndRNN: verify it, measure it.")
+    parser.add_argument("--version", action="version", version=f"indrnn-np {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    verify = commands.add_parser("verify", help="verify every engine of this installation",
+                                 description="Verify every engine of this installation against complex-step "
+                                 "derivatives, exact vectors, Eq. 4 and the specification. Exit code 0 or 1.")
+    verify.add_argument("--engine", help="verify this engine (or torch.nn.RNN) alone")
+    verify.add_argument("--activation", help="verify this activation alone")
+    verify.add_argument("--dtype", choices=installation.DTYPES, help="verify this dtype alone")
+    verify.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    verify.set_defaults(run=run_verify)
+
+    measure = commands.add_parser("bench", help="measure the engines against PyTorch and a copy of memory",
+                                  description="Time the recurrence, forward and backward, on one core: our "
+                                  "engines, PyTorch's loop over torch.unbind where installed, and a memory copy.")
+    measure.add_argument("--shape", type=_shape, default=(784, 32, 128), metavar="T,B,N",
+                         help="steps, sequences, neurons (default 784,32,128)")
+    measure.add_argument("--repeats", type=_count, default=15, help="timed rounds (default 15)")
+    measure.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    measure.set_defaults(run=run_bench)
+
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f"indrnn-np: {error}", file=sys.stderr)
+        return 2
+    return code
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """Verify the rows that the options leave, show them, and say whether all are right."""
+    rows = [row for row in installation.rows()
+            if options.engine in (None, row.implementation) and options.activation in (None, row.activation)
+            and options.dtype in (None, row.dtype)]
+    if not rows:
+        raise ValueError(f"nothing to verify: no engine {options.engine or 'here'} with activation "
+                         f"{options.activation or 'of any name'}. Engines and peers: "
+                         f"{', '.join(dict.fromkeys(row.implementation for row in installation.rows()))}; "
+                         f"activations: {', '.join(installation.NAMES)}.")
+    reports = [(row, row.verify()) for row in _progress(rows, "Verifying")]
+    passed = all(report.passed for _, report in reports)
+    if options.json:
+        print(json.dumps({"passed": passed, "version": __version__, "rows": [
+            {"engine": row.implementation, "activation": row.activation, "dtype": row.dtype, **report.as_dict()}
+            for row, report in reports]}))
+    else:
+        _show_verification(reports)
+    return 0 if passed else 1
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Measure, and show ratios."""
+    steps = _progress(range(options.repeats + 1), "Measuring")
+    outcome = bench.measure(options.shape, steps)
+    if options.json:
+        print(json.dumps(outcome.as_dict()))
+    else:
+        _show_bench(outcome)
+    return 0
+
+
+def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> None:
+    table = _table("Largest error ÷ allowed error (at most 1 is right); exact vectors: every bit")
+    for heading in ("engine", "activation", "dtype"):
+        table.add_column(heading, no_wrap=True)
+    for check in CHECKS:
+        table.add_column(_HEADINGS.get(check.name, check.name), justify="right", no_wrap=True)
+    table.add_column("")
+    for row, report in reports:
+        cells = [_cell(report, check.name) for check in CHECKS]
+        table.add_row(row.implementation, row.activation, row.dtype, *cells,
+                      "[green]ok[/]" if report.passed else "[red]WRONG[/]")
+    console = Console(highlight=False)
+    console.print(table)
+    for _, report in reports:
+        for finding in report.findings[:3]:
+            console.print(f"{finding}", markup=False, soft_wrap=True)
+    tensors = sum(len(report.judgements) for _, report in reports)
+    vague = sum(report.not_judged for _, report in reports)
+    failed = sum(not report.passed for _, report in reports)
+    console.print(f"{len(reports) - failed} of {len(reports)} rows right; {tensors} tensors compared, {vague} of "
+                  "them with an allowed error above 1 % of their values, which count for nothing.", soft_wrap=True)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
+                 collapse_padding=True)
+
+
+def _cell(report: Report, check: str) -> str:
+    worst = report.worst(check)
+    if worst is None:
+        return "–"
+    if check == "exact vectors":
+        return "equal" if worst.ratio == 0 else "[red]differ[/]"
+    return f"{worst.ratio:.2f}" if worst.right else f"[red]{worst.ratio:.3g}[/]"
+
+
+def _show_bench(outcome: Result) -> None:
+    T, B, N = outcome.shape
+    table = _table(f"The recurrence, ReLU, float32, T={T} B={B} N={N}, one core; medians of a run")
+    for heading in ("", "ms", "÷ copy of h", "speed ÷ PyTorch"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, seconds in outcome.seconds.items():
+        speedup = outcome.speedup(name)
+        table.add_row(name, f"{1e3 * seconds:.2f}", f"{outcome.copies(name):.1f}",
+                      f"{speedup:.1f} ×" if speedup else "–")
+    console = Console(highlight=False)
+    console.print(table)
+    for name, why in outcome.left_out.items():
+        console.print(f"Left out: {name} ({why})", markup=False)
+
+
+def _progress(items: Iterable[Item], title: str) -> Iterable[Item]:
+    """Show a bar on a terminal, nothing in a pipe."""
+    console = Console(stderr=True)
+    return track(items, title, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"expected three numbers T,B,N; got {text!r}")
+    T, B, N = (_count(part) for part in parts)
+    return T, B, N
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0; got {text!r}")
+    return value

@@ -1,0 +1,137 @@
+"""The same recurrence, faster. An engine is a module with `forward` and `backward` as `recurrence` has them.
+
+The specification itself is the engine "reference". `choose` is the one place that decides which engine runs;
+`recurrent_forward` and `recurrent_backward` are the recurrence alone, on an engine, behind the door.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Protocol, cast
+
+import numpy as np
+
+from .. import checks, recurrence
+from ..activations import Activation, is_builtin, resolve
+from ..array_module import Array, is_cupy
+from ..recurrence import RecurrenceGradients
+from . import numpy as numpy_engine
+
+
+class Engine(Protocol):
+    """What an engine's module offers; arguments reach it validated."""
+
+    def forward(self, a: Array, u: Array, h0: Array, activation: Activation) -> Array:
+        """Return h (T, B, N), a new C-contiguous array."""
+
+    def backward(self, dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
+                 activation: Activation) -> RecurrenceGradients:
+        """Return da (T, B, N), du (N,) and dh0 (B, N), new arrays."""
+
+
+_ENGINES: dict[str, ModuleType] = {"reference": recurrence, "numpy": numpy_engine}
+
+
+def available() -> tuple[str, ...]:
+    """Name the engines that run on this machine, the specification first."""
+    return tuple(_ENGINES)
+
+
+def choose(engine: str | None, array: Array, activation: Activation) -> str:
+    """Decide which engine runs arrays like this one through this activation.
+
+    None chooses: CuPy arrays, complex numbers and a user's own activation run on the specification, all else on
+    the fastest engine installed.
+
+    Raises
+    ------
+    ValueError
+        There is no such engine, or it cannot run these arrays or this activation.
+    TypeError
+        The engine is not a name.
+    """
+    obstacle = _beyond_numpy(array, activation)
+    if engine is None:
+        return "reference" if obstacle else "numpy"
+    if not isinstance(engine, str):
+        raise TypeError(f"engine: expected a name or None; got {type(engine).__name__}.")
+    if engine not in _ENGINES:
+        near = get_close_matches(engine, _ENGINES, n=1)
+        raise ValueError(f"engine: expected one of {', '.join(_ENGINES)}, or None to choose; got {engine!r}."
+                         + (f" Did you mean {near[0]!r}?" if near else ""))
+    if engine == "numpy" and obstacle:
+        raise ValueError(f"engine: 'numpy' does not run {obstacle}; use 'reference', or None to choose.")
+    return engine
+
+
+def get(name: str) -> Engine:
+    """Return the module of an available engine."""
+    return cast(Engine, _ENGINES[name])
+
+
+def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: str | Activation = "relu",
+                      engine: str | None = None) -> Array:
+    """Run h_t = σ(a_t + u ⊙ h_{t−1}) alone, which is what a fused kernel computes (Li et al. 2018, Eq. 2).
+
+    Parameters
+    ----------
+    a : (T, B, N) drive, W x_t + b
+    u : (N,) recurrent weight
+    h0 : (B, N) initial state; zeros where None
+    activation : name or Activation
+    engine : name of an engine; None chooses the fastest that can
+
+    Returns
+    -------
+    h : (T, B, N) states
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type, dtype, device or shape, or is unknown; the message names it.
+    """
+    xp = checks.recurrence(u, h0, a=a, dtypes=checks.REAL + checks.COMPLEX)
+    σ = resolve(activation)
+    chosen = get(choose(engine, a, σ))
+    with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
+        return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ)
+
+
+def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None = None,
+                       activation: str | Activation = "relu", engine: str | None = None) -> RecurrenceGradients:
+    """Backpropagate through the recurrence alone (Li et al. 2018, Eq. 4, for any loss).
+
+    Parameters
+    ----------
+    dh : (T, B, N) ∂J/∂h_t with h_t as a direct argument of J, not through later steps
+    h : (T, B, N) what `recurrent_forward` returned
+    a : (T, B, N) drive; None will do for identity, relu, leaky_relu and softplus
+    u, h0, activation, engine : as in `recurrent_forward`
+
+    Returns
+    -------
+    RecurrenceGradients : da (T, B, N), du (N,), dh0 (B, N)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `recurrent_forward`; also where a is None and the activation needs it.
+    """
+    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, dtypes=checks.REAL + checks.COMPLEX)
+    σ = resolve(activation)
+    checks.drive(a, σ)
+    chosen = get(choose(engine, h, σ))
+    with np.errstate(all="ignore"):
+        return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ)
+
+
+def _beyond_numpy(array: Array, activation: Activation) -> str:
+    """Say what the NumPy engine cannot run here; empty where it can."""
+    if is_cupy(array):
+        return "CuPy arrays"
+    if array.dtype.name not in checks.REAL:
+        return f"{array.dtype.name} arrays"
+    if not is_builtin(activation):
+        return f"the activation {activation.name!r}, which is not built in"
+    return ""

@@ -1,0 +1,118 @@
+"""The recurrence on NumPy, without waste: the same numbers as `recurrence.py`, several times faster.
+
+Forward, a step is three ufuncs that write where their result must end up. u is broadcast to (B, N) once, and
+ReLU compares with an array of zeros: a scalar operand would be converted anew at every call.
+
+Backward, all of h is known before the first step. So the slopes are computed for a block of steps at once,
+and du is summed by blocks too; what remains one step after the other is the recurrence in dz alone.
+For ReLU the "slope" is a mask of bits, so that dz is selected by `&` and no 0 · inf arises.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..activations import Activation
+from ..array_module import Array
+from ..recurrence import RecurrenceGradients
+
+BLOCK_BYTES = 1 << 18  # of one array; a block's four arrays then fit a core's second-level cache
+
+
+def forward(a: Array, u: Array, h0: Array, activation: Activation) -> Array:
+    """Return h (T, B, N); arguments as in `recurrence.forward`, validated."""
+    h = np.empty(a.shape, a.dtype)
+    u_rows = np.broadcast_to(u, h0.shape).copy()
+    apply = _in_place(activation, h0)
+    multiply, add = np.multiply, np.add
+    h_prev = h0
+    for a_t, h_t in zip(a, h, strict=True):
+        multiply(u_rows, h_prev, h_t)
+        add(a_t, h_t, h_t)
+        apply(h_t)
+        h_prev = h_t
+    return h
+
+
+def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
+             activation: Activation) -> RecurrenceGradients:
+    """Return (da, du, dh0); arguments as in `recurrence.backward`, validated."""
+    T, B, N = h.shape
+    da = np.empty(h.shape, h.dtype)
+    u_rows = np.broadcast_to(u, h0.shape).copy()
+    du_rows = np.zeros((B, N), h.dtype)
+    dz = np.zeros((B, N), h.dtype)
+    steps = max(1, BLOCK_BYTES // (h.itemsize * B * N))
+    multiply, add = np.multiply, np.add
+
+    for start in reversed(range(0, T, steps)):
+        block = slice(start, min(start + steps, T))
+        h_prev = h[start - 1:block.stop - 1] if start > 0 else np.concatenate([h0[None], h[:block.stop - 1]])
+        z = a[block] + u_rows * h_prev if activation.needs_z and a is not None else None
+        pull = _pull_block(activation, z, h[block])
+        for k in reversed(range(block.stop - start)):
+            dz_next, dz = dz, da[start + k]
+            multiply(u_rows, dz_next, dz)
+            add(dh[start + k], dz, dz)
+            pull(k, dz)
+        du_rows += np.add.reduce(da[block] * h_prev, axis=0)
+    return RecurrenceGradients(da, du_rows.sum(axis=0), u_rows * dz)
+
+
+def _in_place(activation: Activation, like: Array) -> Callable[[Array], object]:
+    """Return the function that overwrites a step's z with σ(z)."""
+    if activation.name == "identity":
+        return lambda z: None
+    if activation.name == "tanh":
+        return lambda z: np.tanh(z, z)
+    scratch = np.zeros(like.shape, like.dtype)
+    if activation.name == "relu":
+        return lambda z: np.maximum(z, scratch, out=z)
+    if activation.alpha is not None:
+        alpha = np.full(like.shape, activation.alpha, like.dtype)
+        larger = np.maximum if activation.alpha <= 1 else np.minimum
+        return lambda z: larger(z, np.multiply(alpha, z, scratch), out=z)  # α·z and z cross at the kink
+    ones = np.ones(like.shape, like.dtype)
+    return _sigmoid_in_place(ones) if activation.name == "sigmoid" else _softplus_in_place(scratch)
+
+
+def _sigmoid_in_place(ones: Array) -> Callable[[Array], object]:
+    def sigmoid(z: Array) -> None:  # 1 / (1 + exp(−z)): where exp overflows, the quotient is 0, as it should be
+        np.negative(z, out=z)
+        np.exp(z, out=z)
+        np.add(z, ones, out=z)
+        np.divide(ones, z, out=z)
+    return sigmoid
+
+
+def _softplus_in_place(zeros: Array) -> Callable[[Array], object]:
+    tail = np.empty_like(zeros)
+
+    def softplus(z: Array) -> None:  # max(z, 0) + log1p(exp(−|z|))
+        np.absolute(z, out=tail)
+        np.negative(tail, out=tail)
+        np.exp(tail, out=tail)
+        np.log1p(tail, out=tail)
+        np.maximum(z, zeros, out=z)
+        np.add(z, tail, out=z)
+    return softplus
+
+
+def _pull_block(activation: Activation, z: Array | None, h: Array) -> Callable[[int, Array], object]:
+    """Return the function that overwrites v, step k of this block, with σ'(z_k) ⊙ v."""
+    if activation.name == "identity":
+        return lambda k, v: None
+    if activation.alpha is not None and math.isnan(h.max()):  # no mask of bits can say NaN
+        return lambda k, v: np.copyto(v, activation.pull(v, None, h[k]))
+    if activation.name == "relu":
+        bits = np.dtype(np.int32 if h.itemsize == 4 else np.int64)
+        mask = np.negative((h > 0).view(np.int8), dtype=bits)  # −1 has all bits set
+        return lambda k, v: np.bitwise_and(v.view(bits), mask[k], v.view(bits))
+    if activation.alpha is not None:
+        slopes = np.maximum((h > 0).astype(h.dtype), (h <= 0) * h.dtype.type(activation.alpha))
+    else:
+        slopes = activation.pull(np.ones_like(h), z, h)
+    return lambda k, v: np.multiply(slopes[k], v, v)

@@ -1,0 +1,74 @@
+"""Implementations in the form that `verify` takes: this package's own engines, and PyTorch's RNN as a peer.
+
+`torch.nn.RNN` with its recurrent matrix set to diag(u) *is* an IndRNN, written and trusted by others; the
+diagonal of its recurrent gradient is du.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Any
+
+from .. import engines, layer
+from ..activations import resolve
+from ..array_module import Array
+from .verification import Candidate
+
+TORCH_ACTIVATIONS = ("relu", "tanh")  # the two that torch.nn.RNN has
+
+
+def from_engine(name: str) -> Candidate:
+    """Return one layer of this package on the engine of that name."""
+    def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
+        trace = layer.forward(x, W, u, b, h0, activation, engine=name)
+        return {"h": trace.h, **layer.backward(dh, trace)._asdict()}
+    return candidate
+
+
+def from_recurrence(module: engines.Engine) -> Candidate:
+    """Return one layer around a recurrence: `forward` and `backward` with the signatures of an engine."""
+    def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
+        σ = resolve(activation)
+        a = x @ W.T + b
+        h = module.forward(a, u, h0, σ)
+        da, du, dh0 = module.backward(dh, h, a, u, h0, σ)
+        rows = da.reshape(-1, len(u))
+        return {"h": h, "dx": da @ W, "dW": rows.T @ x.reshape(len(rows), -1), "du": du, "db": rows.sum(axis=0),
+                "dh0": dh0}
+    return candidate
+
+
+def torch_installed() -> bool:
+    """Whether PyTorch can be imported."""
+    return find_spec("torch") is not None
+
+
+def torch_rnn() -> Candidate:
+    """Return `torch.nn.RNN` with a diagonal recurrent matrix; it knows the TORCH_ACTIVATIONS.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        PyTorch is not installed; the message names the extra that installs it.
+    """
+    if not torch_installed():
+        raise ModuleNotFoundError("PyTorch is not installed: pip install 'indrnn-np[torch]'.")
+    import torch
+
+    def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
+        N, M = W.shape
+        rnn = torch.nn.RNN(M, N, nonlinearity=activation).to(getattr(torch, x.dtype.name))
+        given: dict[str, Any] = {name: torch.from_numpy(array) for name, array in
+                                 {"x": x, "W": W, "u": u, "b": b, "h0": h0}.items()}
+        with torch.no_grad():
+            rnn.weight_ih_l0.copy_(given["W"])
+            rnn.weight_hh_l0.copy_(torch.diag(given["u"]))
+            rnn.bias_ih_l0.copy_(given["b"])
+            rnn.bias_hh_l0.zero_()
+        inputs, state = given["x"].requires_grad_(), given["h0"][None].clone().requires_grad_()
+        h, _ = rnn(inputs, state)
+        h.backward(torch.from_numpy(dh))
+        gradients = {"dx": inputs.grad, "dW": rnn.weight_ih_l0.grad, "du": rnn.weight_hh_l0.grad.diagonal(),
+                     "db": rnn.bias_ih_l0.grad, "dh0": state.grad[0]}
+        return {"h": h.detach().numpy(), **{name: value.numpy() for name, value in gradients.items()}}
+    return candidate

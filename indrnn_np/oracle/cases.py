@@ -1,0 +1,166 @@
+"""The inputs that an implementation is tried on: named cases, the same on every machine.
+
+All sizes differ, so that no transpose hides; cotangents are random and differ at every step, so that no
+reversal or shift hides; biases and initial states are not zero. Where the activation has a kink, the
+pre-activations are *placed*: the drive is chosen so that each z_t lands on a drawn value away from the kink,
+which needs no filtering and lets some neurons fire always, some seldom, some never.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..activations import Activation, resolve
+from ..array_module import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One input of an implementation. Arrays share one dtype; shapes as in the conventions."""
+
+    id: str
+    activation: str
+    x: Array
+    W: Array
+    u: Array
+    b: Array
+    h0: Array
+    dh: Array
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.x.dtype
+
+    def arrays(self) -> dict[str, Array]:
+        """Return copies of x, W, u, b, h0 and dh by name, for an implementation to do with as it likes."""
+        return {name: getattr(self, name).copy() for name in ("x", "W", "u", "b", "h0", "dh")}
+
+    def precisely(self) -> dict[str, Array]:
+        """Return the same numbers in the reference's precision."""
+        return {name: array.astype(np.longdouble) for name, array in self.arrays().items()}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to draw a case: sizes, the range of u, and what is special about it.
+
+    Attributes
+    ----------
+    T, B, N, extra : steps, sequences, neurons, and inputs beyond the N that place the pre-activations
+    low, high : range of |u|, per neuron
+    signs : which signs u takes: "both", "+", "-"
+    memory : if given as (ε, γ), |u| lies in [ε^{1/T}, γ^{1/T}], the paper's range (§3.1), in place of low and high
+    firing : shares of steps at which z > 0, handed out to the neurons in turn
+    size : typical |z|
+    cotangent : "every" step, or the "last", or the "first" alone
+    loudness : size of the cotangents
+    mixing : False sets W = I and b = 0, so that the drive is x and dx is dz
+    """
+
+    T: int
+    B: int
+    N: int
+    extra: int
+    low: float = 0.3
+    high: float = 1.1
+    signs: str = "both"
+    memory: tuple[float, float] | None = None
+    firing: tuple[float, ...] = (1.0, 0.5, 0.9)
+    size: float = 1.0
+    cotangent: str = "every"
+    loudness: float = 1.0
+    mixing: bool = True
+
+
+STANDARD = {
+    "one": Recipe(1, 1, 1, 0),
+    "small": Recipe(7, 3, 5, 2),
+    "wide": Recipe(3, 4, 17, 9),
+    "long": Recipe(2000, 2, 3, 1, memory=(1e-3, 2.0)),
+    "long-last": Recipe(2000, 2, 3, 1, memory=(0.1, 2.0), firing=(1.0, 1.0, 0.999), cotangent="last"),
+    "vanishing": Recipe(60, 2, 4, 1, low=0.05, high=0.3),
+    "exploding": Recipe(100, 2, 3, 2, low=1.05, high=1.15),
+    "negative-u": Recipe(25, 3, 4, 1, low=0.6, high=1.0, signs="-"),
+    "zero-u": Recipe(9, 2, 3, 1, low=0.0, high=0.0),
+    "silent": Recipe(11, 2, 4, 1, firing=(0.0, 0.0, 1.0)),
+    "saturated": Recipe(13, 2, 3, 2, size=4.0),
+    "tiny": Recipe(13, 3, 2, 1, size=1e-3),
+    "loud": Recipe(10, 3, 4, 1, loudness=1e3),
+    "last-only": Recipe(31, 2, 3, 1, low=0.95, high=1.0, firing=(1.0, 0.97), cotangent="last"),
+    "first-only": Recipe(8, 2, 3, 1, cotangent="first"),
+}
+
+SMALL = {
+    "one": STANDARD["one"],
+    "small": Recipe(5, 2, 3, 1),
+    "steep": Recipe(12, 2, 2, 1, low=1.0, high=1.3, firing=(1.0, 0.8)),
+    "negative-u": Recipe(9, 1, 3, 1, low=0.6, high=1.0, signs="-"),
+}
+
+# For Eq. 4: |u| up to γ^{1/T} itself, a loss at the last step alone, some neurons firing throughout.
+EQUATION_4 = {
+    f"bound-{T}": Recipe(T, 2, 4, 0, memory=(0.25, 2.0), firing=(1.0, 1.0, 0.95), cotangent="last", mixing=False)
+    for T in (1, 40, 500)
+}
+
+
+def draw(id: str, recipe: Recipe, activation: str, dtype: str, seed: int = 0) -> Case:
+    """Draw the case that a recipe describes; the same arguments give the same arrays, bit for bit.
+
+    Parameters
+    ----------
+    id : str
+        Its name in reports.
+    recipe : Recipe
+    activation : name of an activation
+    dtype : "float32" or "float64"
+    seed : int, not negative
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(f"{id} {activation}".encode())])
+    T, B, N, M = recipe.T, recipe.B, recipe.N, recipe.N + recipe.extra
+    rounded = functools.partial(np.asarray, dtype=dtype)
+    u = rounded(_recurrent_weight(recipe, rng, dtype))
+    h0 = rounded(rng.uniform(-1, 1, (B, N)) * recipe.size)
+    dh = rounded(rng.standard_normal((T, B, N)) * recipe.loudness)
+    if recipe.cotangent != "every":
+        dh[slice(0, -1) if recipe.cotangent == "last" else slice(1, None)] = 0
+    drive = _placed_drive(recipe, rng, u, h0, resolve(activation))
+    if not recipe.mixing:
+        return Case(id, activation, rounded(drive), np.eye(N, dtype=dtype), u, np.zeros(N, dtype), h0, dh)
+
+    # W = [mix | diag(d)]: the first inputs are free, the last N then bring each drive to its place.
+    b = rounded(rng.uniform(-0.5, 0.5, N) * recipe.size)
+    mix = rounded(rng.uniform(-1, 1, (N, recipe.extra)))
+    d = rounded(rng.choice([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0], N))
+    free = rounded(rng.uniform(-1, 1, (T, B, recipe.extra)) * recipe.size)
+    placing = rounded((drive - b - free.astype(float) @ mix.T) / d)
+    x, W = np.concatenate([free, placing], axis=-1), np.concatenate([mix, np.diag(d)], axis=1)
+    assert x.shape == (T, B, M)
+    return Case(id, activation, x, W, u, b, h0, dh)
+
+
+def _recurrent_weight(recipe: Recipe, rng: np.random.Generator, dtype: str) -> Array:
+    signs = {"both": rng.choice([-1, 1], recipe.N), "+": np.ones(recipe.N), "-": -np.ones(recipe.N)}[recipe.signs]
+    if recipe.memory is None:
+        return np.asarray(rng.uniform(recipe.low, recipe.high, recipe.N) * signs)
+    # γ^{1/T} rounded towards zero, so that |u|^T ≤ γ holds for the rounded u; the first neuron has it exactly.
+    lowest, highest = (np.nextafter(np.dtype(dtype).type(g ** (1 / recipe.T)), 0, dtype=dtype) for g in recipe.memory)
+    u = rng.uniform(lowest, highest, recipe.N)
+    u[0] = highest
+    return np.asarray(u * signs)
+
+
+def _placed_drive(recipe: Recipe, rng: np.random.Generator, u: Array, h0: Array, σ: Activation) -> Array:
+    """Draw every z_t away from the kink, then find the drive that leads there: a_t = z_t − u ⊙ h_{t−1}."""
+    shape = (recipe.T, *h0.shape)
+    fires = rng.random(shape) < np.resize(recipe.firing, recipe.N)
+    z = np.where(fires, 1, -1) * rng.uniform(0.2, 1.5, shape) * recipe.size
+    h_prev = np.concatenate([h0[None], σ(z)[:-1]])
+    drive: Array = z - u.astype(float) * h_prev
+    return drive

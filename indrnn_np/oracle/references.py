@@ -1,0 +1,126 @@
+"""What is right: four independent ways to the values of a case, each with the error that rounding may cause.
+
+    specification   recurrence.py in extended precision; gradients on the implementation's own h
+    complex step    numerical derivatives of the forward pass; no backward pass is involved
+    exact vectors   rational arithmetic, made beforehand without this package; nothing is allowed
+    Eq. 4           the paper's product u^{T−t} ∏ σ', with no recursion through time
+
+Each takes a case and the h that the implementation computed, and returns an `Expected`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import recurrence
+from ..activations import Activation, resolve
+from ..array_module import Array
+from . import tolerance, vectors
+from .cases import Case
+from .numerical import complex_step
+
+INPUTS = ("x", "W", "u", "b", "h0")
+
+
+class Expected(NamedTuple):
+    """The right values by tensor name, and the error allowed to each element."""
+
+    value: dict[str, Array]
+    allowed: dict[str, Array]
+
+
+def specification(case: Case, h: Array) -> Expected:
+    """Compute h from the specification, and the gradients by its backward on the h that came."""
+    exact = _forward(case)
+    p, σ = exact.inputs, resolve(case.activation)
+    own = h.astype(np.longdouble)
+    h_prev = np.concatenate([p["h0"][None], own[:-1]])
+    z = exact.a + p["u"] * h_prev
+    Ez = tolerance.local_z_error(exact.drive_size, p["x"].shape[-1], p["u"], h_prev, exact.model)
+    gradients, dz = _gradients(p, own, exact.a, σ)
+    slope = σ.pull(np.ones_like(z), z, own)
+    allowed = tolerance.of_gradients(p["x"], p["W"], p["u"], p["dh"], h_prev, np.zeros_like(h_prev), slope,
+                                     tolerance.of_slopes(σ, z, slope, Ez, exact.model), dz, exact.model)
+    return Expected({"h": exact.h} | gradients, {"h": exact.errors.h} | allowed)
+
+
+@lru_cache(maxsize=64)
+def _complex_step(case: Case) -> Expected:
+    exact = _forward(case)
+    p, σ = exact.inputs, resolve(case.activation)
+
+    def J(name: str, value: Array) -> Array:
+        x, W, u, b, h0 = (value if name == other else p[other] + 0j for other in INPUTS)
+        return (p["dh"] * recurrence.forward(x @ W.T + b, u, h0, σ)).sum()  # type: ignore[no-any-return]
+
+    value = {"d" + name: complex_step(partial(J, name), p[name]) for name in INPUTS}
+
+    h_prev = np.concatenate([p["h0"][None], exact.h[:-1]])
+    Eh_prev = np.concatenate([np.zeros_like(p["h0"])[None], exact.errors.h[:-1]])
+    slope = σ.slope(exact.z)
+    _, dz = _gradients(p, exact.h, exact.a, σ)
+    allowed = tolerance.of_gradients(p["x"], p["W"], p["u"], p["dh"], h_prev, Eh_prev, slope,
+                                     tolerance.of_slopes(σ, exact.z, slope, exact.errors.z, exact.model),
+                                     dz, exact.model)
+    return Expected(value, allowed)
+
+
+def by_complex_step(case: Case, h: Array) -> Expected:
+    """Differentiate J = Σ dh ⊙ h along every coordinate of x, W, u, b and h0 by a complex step."""
+    return _complex_step(case)
+
+
+def exact(case: Case, h: Array) -> Expected:
+    """Look up the values that exact rational arithmetic gave; every bit must agree."""
+    value = {name: array.astype(np.longdouble) for name, array in vectors.expected(case.id).items()}
+    return Expected(value, {name: np.zeros_like(array) for name, array in value.items()})
+
+
+def equation_4(case: Case, h: Array) -> Expected:
+    """Multiply out Eq. 4 for a loss at the last step, W = I and b = 0, on the h that came.
+
+    ∂J/∂h_t = ∂J/∂h_T · u^{T−t} · ∏_{k=t+1}^{T} σ'(z_k); one more slope σ'(z_t) makes it dz_t, which is dx_t here,
+    and t = 0 makes it dh_0.
+    """
+    of_specification = specification(case, h)
+    p, σ = case.precisely(), resolve(case.activation)
+    own = h.astype(np.longdouble)
+    z = p["x"] + p["u"] * np.concatenate([p["h0"][None], own[:-1]])
+    slope = σ.pull(np.ones_like(z), z, own)
+    T = len(z)
+    from_t = np.cumprod(slope[::-1], axis=0)[::-1]                   # ∏_{k=t}^{T} σ'(z_k), entry t−1 for step t
+    lags = np.arange(T - 1, -1, -1, dtype=np.longdouble)[:, None, None]
+    value = {"dx": p["dh"][-1] * p["u"] ** lags * from_t, "dh0": p["dh"][-1] * p["u"] ** T * from_t[0]}
+    return Expected(value, {name: of_specification.allowed[name] for name in value})
+
+
+class _Exact(NamedTuple):
+    inputs: dict[str, Array]
+    a: Array
+    drive_size: Array
+    z: Array
+    h: Array
+    errors: tolerance.StateErrors
+    model: tolerance.Rounding
+
+
+@lru_cache(maxsize=64)
+def _forward(case: Case) -> _Exact:
+    p, σ, model = case.precisely(), resolve(case.activation), tolerance.rounding(case.dtype)
+    a = p["x"] @ p["W"].T + p["b"]
+    h = recurrence.forward(a, p["u"], p["h0"], σ)
+    z = a + p["u"] * np.concatenate([p["h0"][None], h[:-1]])
+    size = np.abs(p["x"]) @ np.abs(p["W"]).T + np.abs(p["b"])
+    errors = tolerance.of_states(size, p["x"].shape[-1], p["u"], p["h0"], h, z, σ, model)
+    return _Exact(p, a, size, z, h, errors, model)
+
+
+def _gradients(p: dict[str, Array], h: Array, a: Array, σ: Activation) -> tuple[dict[str, Array], Array]:
+    """All five gradients by the specification's backward on h, and dz."""
+    dz, du, dh0 = recurrence.backward(p["dh"], h, a, p["u"], p["h0"], σ)
+    gradients = {"dx": dz @ p["W"], "dW": np.einsum("tbn,tbm->nm", dz, p["x"]), "du": du, "db": dz.sum((0, 1)),
+                 "dh0": dh0}
+    return gradients, dz

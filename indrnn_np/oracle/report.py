@@ -1,0 +1,169 @@
+"""What a verification found: one `Judgement` per tensor, `Finding`s for what failed, a `Report` over all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..array_module import Array
+
+SHARP = 0.01  # a tensor is judged where the allowed error is below this share of its values, in the median
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    verdict : "wrong", "wrong shape or dtype", "not finite", "missing", "modifies its inputs", "crashed"
+        or "nothing judged"
+    case, activation, dtype, check : which input, and which of the checks
+    name : the tensor; empty where the verdict is not about one
+    index : the element of that tensor with the largest error, in units of what is allowed
+    got, want, allowed : there; None where there is no number to show
+    diagnosis : the likely cause, None where none is known
+    detail : the verdict in words, where numbers do not tell it
+    """
+
+    verdict: str
+    case: str
+    activation: str
+    dtype: str
+    check: str
+    name: str = ""
+    index: tuple[int, ...] | None = None
+    got: float | None = None
+    want: float | None = None
+    allowed: float | None = None
+    diagnosis: str | None = None
+    detail: str = ""
+
+    def __str__(self) -> str:
+        where = f"(case {self.case}, {self.activation}, {self.dtype}; {self.check})"
+        if self.got is None:
+            about = f"{self.name}: " if self.name else ""
+            return f"{about}{self.verdict}{': ' if self.detail else ''}{self.detail} {where}"
+        index = ", ".join(map(str, self.index or ()))
+        digits = 9 if self.dtype == "float32" else 17
+        extra = f". {self.detail}" if self.detail else ""
+        return (f"{self.name}[{index}]: got {self.got:.{digits}g}, want {self.want:.{digits}g}, "
+                f"allowed error {self.allowed:.2g} {where}{extra}")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One tensor of one case against one reference.
+
+    Attributes
+    ----------
+    ratio : the largest error ÷ allowed error; at most 1 where right, inf for a NaN or where nothing is allowed
+    judged : False where nothing is wrong, but the allowed error is too large against the values for that to mean much
+    wrong, size : how many elements are off by more than allowed, of how many
+    """
+
+    check: str
+    case: str
+    activation: str
+    dtype: str
+    name: str
+    ratio: float
+    index: tuple[int, ...]
+    got: float
+    want: float
+    allowed: float
+    wrong: int
+    size: int
+    judged: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether no element is off by more than allowed."""
+        return self.wrong == 0
+
+    def finding(self) -> Finding:
+        """Return this judgement as a finding."""
+        return Finding("wrong" if np.isfinite(self.got) else "not finite", self.case, self.activation, self.dtype,
+                       self.check, self.name, self.index, self.got, self.want, self.allowed,
+                       detail=f"{self.wrong} of {self.size} elements are off")
+
+
+def judge(check: str, case: str, activation: str, name: str, got: Array, want: Array, allowed: Array) -> Judgement:
+    """Compare a tensor with its reference, element by element.
+
+    Parameters
+    ----------
+    check, case, activation, name : for the report
+    got : what the implementation returned
+    want, allowed : the exact values and the errors allowed, of got's shape
+    """
+    error = np.abs(got.astype(want.dtype) - want)
+    wrong = ~(error <= allowed)  # a NaN is never within what is allowed
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error == 0, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
+        nonzero = want != 0
+        share = np.median(allowed[nonzero] / np.abs(want[nonzero])) if nonzero.any() else 0.0
+    index = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    judged = bool(share <= SHARP or wrong.any())  # too large an error is one, however much was allowed
+    return Judgement(check, case, activation, got.dtype.name, name, float(ratio[index]), tuple(map(int, index)),
+                     float(got[index]), float(want[index]), float(allowed[index]),
+                     int(wrong.sum()), got.size, judged)
+
+
+@dataclass
+class Report:
+    """The outcome of a verification; `print(report)` shows it.
+
+    Attributes
+    ----------
+    judgements : every tensor that was compared
+    findings : failures only
+    """
+
+    judgements: list[Judgement] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong, and something was judged at all."""
+        return not self.findings and any(j.judged for j in self.judgements)
+
+    @property
+    def not_judged(self) -> int:
+        """How many tensors are within an allowed error that is too large for that to mean much."""
+        return sum(not j.judged for j in self.judgements)
+
+    def worst(self, check: str) -> Judgement | None:
+        """Return the judgement of that check that came closest to its limit, or passed it most."""
+        of_check = [j for j in self.judgements if j.check == check and j.judged]
+        return max(of_check, key=lambda j: j.ratio, default=None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON."""
+        checks = dict.fromkeys(j.check for j in self.judgements)
+        return {"passed": self.passed, "judged": len(self.judgements) - self.not_judged,
+                "not_judged": self.not_judged,
+                "worst": {check: worst.ratio if np.isfinite(worst.ratio) else None
+                          for check in checks if (worst := self.worst(check))},
+                "findings": [str(finding) for finding in self.findings]}
+
+    def __str__(self) -> str:
+        judged = len(self.judgements) - self.not_judged
+        lines = [f"{'PASSED' if self.passed else 'FAILED'}: {judged} tensors compared"
+                 + (f", {self.not_judged} not judged (allowed error above {SHARP:.0%} of the values)"
+                    if self.not_judged else "")]
+        groups = dict.fromkeys((j.activation, j.dtype, j.check) for j in self.judgements)
+        if groups:
+            lines += ["", f"{'activation':<18}{'dtype':<9}{'check':<15}worst error ÷ allowed"]
+        for group in groups:
+            members = [j for j in self.judgements if (j.activation, j.dtype, j.check) == group and j.judged]
+            worst = max(members, key=lambda j: j.ratio, default=None)
+            shown = f"{worst.ratio:.2f}  ({worst.name}, {worst.case})" if worst else "not judged"
+            lines.append(f"{group[0]:<18}{group[1]:<9}{group[2]:<15}{shown}")
+        if self.findings:
+            lines += ["", *(str(finding) for finding in self.findings[:10])]
+        if len(self.findings) > 10:
+            lines.append(f"… and {len(self.findings) - 10} more findings")
+        return "\n".join(lines)

@@ -1,0 +1,171 @@
+"""How far may a right implementation be from the exact result? A bound for every element, derived.
+
+Model. Every operation of an implementation satisfies fl(x ∘ y) = (x ∘ y)(1 + δ) + η' with |δ| ≤ ε, the unit
+roundoff of its precision, and |η'| ≤ η, its smallest normal number (underflow, flushed to zero or not). A sum
+of n products then errs by at most γ_n Σ|x_i y_i| + 2nη in any order of summation, with or without FMA, where
+γ_n = nε / (1 − nε). An activation is evaluated with a relative error kε and an absolute one cε (EVALUATION).
+
+Theorem. Let h, z be exact and ĥ, ẑ an implementation's. With A_t = |W||x_t| + |b| and M inputs,
+
+    |ẑ_t − z_t| ≤ Ez_t = |u| Eh_{t−1} + γ_{M+2} (A_t + |u| (|h_{t−1}| + Eh_{t−1})) + 2(M+2)η
+    |ĥ_t − h_t| ≤ Eh_t = c_t + kε (|h_t| + c_t) + cε + 2η,     c_t = Ez_t · sup |σ'| over [z_t − Ez_t, z_t + Ez_t]
+
+and, with s_t the slope, Es_t what it may be off by, S_t = |s_t| + Es_t, v_t = dh_t + u ⊙ dz_{t+1},
+
+    Ev_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
+    Edz_t = S_t Ev_t + Es_t |v_t| + 2ε S_t (|v_t| + Ev_t) + 2η
+
+Proof. Induction on t: the first term of each line carries the error of the step before, and the others are
+the rounding of this step's operations, taken at magnitudes |exact| + E, which bound the implementation's own;
+so nothing of second order is dropped. ∎  The gradients are sums of products with dz, which the model covers.
+
+Gradients are judged on the implementation's own h: its slopes and its h_{t−1} are inputs of backward. This
+tells a wrong backward from a wrong forward, and what rounding did to h is not counted again. Where z lies
+within Ez of a kink, the slopes of both sides are allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..activations import Activation
+from ..array_module import Array
+
+# What the library functions behind σ may be off by: k units of roundoff relative, c absolute. Vendors document up
+# to 4 ulp, that is k = 8; formulas such as (1 − e) / (1 + e) lose a few units absolutely. A leaky slope such as
+# 0.01 is itself rounded, and multiplied once.
+EVALUATION = {"identity": (0, 0), "relu": (0, 0), "leaky_relu": (2, 0)}
+_SMOOTH = (8, 4)
+
+
+class Rounding(NamedTuple):
+    """The arithmetic of an implementation: unit roundoff ε, smallest normal η, largest finite number."""
+
+    unit: Any
+    smallest: Any
+    largest: Any
+
+
+def rounding(dtype: Any) -> Rounding:
+    """Return the rounding model of a dtype, with the reference's own rounding on top.
+
+    The reference is computed in `longdouble`, whose error obeys the same bounds with its own ε; a factor 4 covers
+    the complex step, which takes up to four real operations where an implementation takes one.
+    """
+    info, reference = np.finfo(dtype), np.finfo(np.longdouble)
+    unit = (np.longdouble(info.eps) + 4 * reference.eps) / 2
+    return Rounding(unit, np.longdouble(info.tiny), np.longdouble(info.max))
+
+
+def gamma(n: int, unit: Any) -> Any:
+    """γ_n = nε / (1 − nε), the relative error of n roundings; infinite where the model says nothing."""
+    return n * unit / (1 - n * unit) if n * unit < 1 else np.longdouble(np.inf)
+
+
+class StateErrors(NamedTuple):
+    """Bounds of |ẑ − z| and |ĥ − h|, each (T, B, N)."""
+
+    z: Array
+    h: Array
+
+
+def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
+              model: Rounding) -> StateErrors:
+    """Bound the forward errors, first part of the theorem.
+
+    Parameters
+    ----------
+    drive_size : (T, B, N) A_t = |W||x_t| + |b|
+    inputs : M
+    u, h0, h, z : the exact values, in the reference's precision
+    activation : with its bound sup_slope
+    model : the rounding of the implementation
+
+    Returns
+    -------
+    StateErrors
+    """
+    ε, η, _ = model
+    γ = gamma(inputs + 2, ε)
+    k, c = _evaluation(activation)
+    Ez, Eh = np.empty_like(z), np.empty_like(z)
+    carried, size = np.zeros_like(h0), np.abs(h0)
+    for t in range(len(z)):
+        Ez[t] = np.abs(u) * carried + γ * (drive_size[t] + np.abs(u) * (size + carried)) + 2 * (inputs + 2) * η
+        moved = np.minimum(Ez[t] * _sup_slope(activation, z[t], Ez[t]),
+                           activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
+        carried = Eh[t] = moved + k * ε * (np.abs(h[t]) + moved) + c * ε + 2 * η
+        size = np.abs(h[t])
+    return StateErrors(Ez, Eh)
+
+
+def local_z_error(drive_size: Array, inputs: int, u: Array, h_prev: Array, model: Rounding) -> Array:
+    """Bound |ẑ_t − z_t| where z_t is formed from the implementation's own h_{t−1}: one step's rounding."""
+    ε, η, _ = model
+    return gamma(inputs + 2, ε) * (drive_size + np.abs(u) * np.abs(h_prev)) + 2 * (inputs + 2) * η  # type: ignore[no-any-return]
+
+
+def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
+    """Bound how far the slope that an implementation uses may be from σ'(z)."""
+    ε = model.unit
+    if activation.kink is not None and activation.alpha is not None:
+        unsure = np.abs(z - activation.kink) <= Ez
+        return np.where(unsure, abs(1 - activation.alpha), ε * np.abs(slope))
+    k, c = _evaluation(activation)
+    if k == c == 0:
+        return np.zeros_like(slope)
+    assert activation.sup_curvature is not None, "checked by the caller"
+    # Taken from ẑ the slope moves by |σ''| Ez; taken from ĥ, as 1 − ĥ² or ĥ(1 − ĥ), by at most 2(k + c)ε and
+    # three roundings of numbers up to 1.
+    moved = np.minimum(activation.sup_curvature(z - Ez, z + Ez) * Ez, activation.max_slope)
+    return moved + (2 * k + 2 * c + 3) * ε  # type: ignore[no-any-return]
+
+
+def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
+                 dz: Array, model: Rounding) -> dict[str, Array]:
+    """Bound the errors of all five gradients, second part of the theorem.
+
+    Parameters
+    ----------
+    x, W, u, dh : the arguments, in the reference's precision
+    h_prev, Eh_prev : (T, B, N) h_{t−1} and the bound of its error: 0 where it is the implementation's own
+    slope, Es : (T, B, N) σ'(z) and the bound of its error
+    dz : (T, B, N) exact dz, on that h
+    model : the rounding of the implementation
+
+    Returns
+    -------
+    dict : dx, dW, du, db, dh0, each of its gradient's shape
+    """
+    ε, η, _ = model
+    T, B, N = dz.shape
+    Edz = np.empty_like(dz)
+    dz_next, carried = np.zeros_like(dz[0]), np.zeros_like(dz[0])
+    for t in reversed(range(T)):
+        v = dh[t] + u * dz_next
+        Ev = (np.abs(u) * carried + gamma(3, ε) * (np.abs(dh[t]) + np.abs(u) * (np.abs(dz_next) + carried)) + 2 * η)
+        S = np.abs(slope[t]) + Es[t]
+        carried = Edz[t] = S * Ev + Es[t] * np.abs(v) + 2 * ε * S * (np.abs(v) + Ev) + 2 * η
+        dz_next = dz[t]
+
+    size, terms = np.abs(dz) + Edz, T * B
+    γ = gamma(terms, ε)
+    h_size = np.abs(h_prev) + Eh_prev
+    return {
+        "dx": Edz @ np.abs(W) + gamma(N, ε) * (size @ np.abs(W)) + 2 * N * η,
+        "dW": np.einsum("tbn,tbm->nm", Edz + γ * size, np.abs(x)) + 2 * terms * η,
+        "du": (Edz * h_size + np.abs(dz) * Eh_prev + γ * size * h_size).sum((0, 1)) + 2 * terms * η,
+        "db": (Edz + γ * size).sum((0, 1)) + terms * η,
+        "dh0": np.abs(u) * Edz[0] + ε * np.abs(u) * size[0] + 2 * η,
+    }
+
+
+def _evaluation(activation: Activation) -> tuple[int, int]:
+    return EVALUATION.get(activation.name.partition("(")[0], _SMOOTH)
+
+
+def _sup_slope(activation: Activation, z: Array, Ez: Array) -> Array:
+    assert activation.sup_slope is not None, "checked by the caller"
+    return activation.sup_slope(z - Ez, z + Ez)

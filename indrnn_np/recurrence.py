@@ -1,0 +1,143 @@
+"""The heart: the IndRNN recurrence and its derivative, one line per equation.
+
+What is computed (Li et al. 2018, Eq. 2), with a_t = W x_t + b given and ⊙ the elementwise product:
+
+    z_t = a_t + u ⊙ h_{t−1}                                                                     (i)
+    h_t = σ(z_t)                                    t = 1 … T                                   (ii)
+
+Its derivative. Let J be any scalar function of the states, and dh_t its gradient with respect to h_t as a
+direct argument. J feels h_t twice: directly, and through z_{t+1} = a_{t+1} + u ⊙ h_t. By the chain rule the
+total gradient of h_t is dh_t + u ⊙ dz_{t+1}, and (ii) turns it into that of z_t:
+
+    dz_t = σ'(z_t) ⊙ (dh_t + u ⊙ dz_{t+1})          t = T … 1,  with dz_{T+1} = 0               (iii)
+
+Equation (i) then hands dz_t to each of its terms. a_t has it whole, u is shared by all steps and sequences,
+and h_0 is felt through z_1 alone:
+
+    da_t = dz_t          du = Σ_t Σ_b dz_t ⊙ h_{t−1}          dh_0 = u ⊙ dz_1                   (iv)
+
+Where J looks at the last state only, (iii) unrolls to the product that the paper bounds (Eq. 4), one neuron
+at a time since no neuron sees another:
+
+    ∂J/∂h_t = ∂J/∂h_T · u^{T−t} · ∏_{k=t+1}^{T} σ'(z_k)
+
+This file is the specification. It is slow and plain on purpose; the engines are fast, and the oracle holds
+every one of them against it. Arrays are NumPy's or CuPy's, real or complex (the derivative is the unconjugated
+transpose), all of one dtype. Cutting a sequence changes nothing: run [0, k), then [k, T) from its last state;
+backward, add the dh0 of the second part to the last cotangent of the first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import checks
+from .activations import Activation, resolve
+from .array_module import Array
+
+
+class RecurrenceGradients(NamedTuple):
+    """Total gradients of J: da (T, B, N), du (N,), dh0 (B, N)."""
+
+    da: Array
+    du: Array
+    dh0: Array
+
+
+def forward(a: Array, u: Array, h0: Array, activation: str | Activation) -> Array:
+    """Run the recurrence, Eq. 2.
+
+    Parameters
+    ----------
+    a : (T, B, N) drive, W x_t + b
+    u : (N,) recurrent weight
+    h0 : (B, N) initial state
+    activation : name or Activation
+
+    Returns
+    -------
+    h : (T, B, N) states
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument has the wrong type, dtype, device or shape; the message names it.
+    """
+    xp = checks.recurrence(u, h0, a=a)
+    σ = resolve(activation)
+
+    h = xp.empty(a.shape, a.dtype)
+    for t in range(len(a)):
+        h_prev = h[t - 1] if t > 0 else h0
+        z = a[t] + u * h_prev                                       # (i)
+        h[t] = σ(z)                                                 # (ii)
+    return h  # type: ignore[no-any-return]
+
+
+def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
+             activation: str | Activation) -> RecurrenceGradients:
+    """Backpropagate through time, equations (iii) and (iv) above; Eq. 4 for a loss at the last step.
+
+    Parameters
+    ----------
+    dh : (T, B, N) ∂J/∂h_t with h_t as a direct argument of J, not through later steps
+    h : (T, B, N) what `forward` returned
+    a : (T, B, N) drive; None will do where h tells the slope (identity, relu, leaky_relu, softplus)
+    u, h0, activation : as in `forward`
+
+    Returns
+    -------
+    RecurrenceGradients : da (T, B, N), du (N,), dh0 (B, N)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `forward`; also where a is None and the activation needs it.
+    """
+    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a)
+    σ = resolve(activation)
+    checks.drive(a, σ)
+
+    da, du = xp.empty(h.shape, h.dtype), xp.zeros(u.shape, u.dtype)
+    dz = xp.zeros(h0.shape, h0.dtype)                               # dz_{T+1}
+    for t in reversed(range(len(h))):
+        h_prev = h[t - 1] if t > 0 else h0
+        z = a[t] + u * h_prev if σ.needs_z and a is not None else None
+        da[t] = σ.pull(dh[t] + u * dz, z, h[t])                     # (iii)
+        dz = da[t]
+        du += (dz * h_prev).sum(axis=0)                             # (iv)
+    return RecurrenceGradients(da, du, u * dz)
+
+
+def jvp(a: Array, u: Array, h0: Array, activation: str | Activation,
+        a_dot: Array, u_dot: Array, h0_dot: Array) -> tuple[Array, Array]:
+    """Push a tangent forward: the derivative of (i) and (ii) in the direction (a_dot, u_dot, h0_dot).
+
+    It is the transpose of `backward`, ⟨dh, h_dot⟩ = ⟨da, a_dot⟩ + ⟨du, u_dot⟩ + ⟨dh0, h0_dot⟩, and runs
+    forward in time, so the two can be wrong together only by accident.
+
+    Parameters
+    ----------
+    a, u, h0, activation : as in `forward`
+    a_dot, u_dot, h0_dot : (T, B, N), (N,), (B, N) the direction
+
+    Returns
+    -------
+    h, h_dot : (T, B, N) each; the states and their derivative
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `forward`.
+    """
+    xp = checks.recurrence(u, h0, a=a, a_dot=a_dot, also={"u_dot": u_dot, "h0_dot": h0_dot})
+    σ = resolve(activation)
+
+    h, h_dot = xp.empty(a.shape, a.dtype), xp.empty(a.shape, a.dtype)
+    for t in range(len(a)):
+        h_prev, h_dot_prev = (h[t - 1], h_dot[t - 1]) if t > 0 else (h0, h0_dot)
+        z = a[t] + u * h_prev
+        z_dot = a_dot[t] + u_dot * h_prev + u * h_dot_prev
+        h[t] = σ(z)
+        h_dot[t] = σ.pull(z_dot, z, h[t])                           # σ' is diagonal: pushing is pulling
+    return h, h_dot
