@@ -22,7 +22,7 @@ EXTENDED = tuple(dict.fromkeys((np.dtype(np.longdouble).name, np.dtype(np.clongd
 
 def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> Any:
     """Check the arguments of one layer, Eq. 2; return their array namespace."""
-    xp = _one_kind(REAL + COMPLEX, x=x, W=W, u=u, b=b, h0=h0)
+    xp = _one_kind(REAL + COMPLEX, ("b", "h0"), x=x, W=W, u=u, b=b, h0=h0)
     _time_major("x", x, "(T, B, M)")
     _, B, M = x.shape
     if W.ndim != 2 or W.shape[1] != M or W.shape[0] == 0:
@@ -37,14 +37,15 @@ def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> An
 
 
 def recurrence(u: Array, h0: Array | None, *, dtypes: tuple[str, ...] = REAL + COMPLEX + EXTENDED,
-               also: dict[str, Array | None] | None = None, **drives: Array | None) -> Any:
+               optional: tuple[str, ...] = (), tangents: dict[str, Array] | None = None,
+               **drives: Array | None) -> Any:
     """Check the arguments of the recurrence alone; return their array namespace.
 
     `drives` are the arrays of shape (T, B, N) in the call (a, h, dh, …), the first of which sets T, B and N;
-    `also` holds further ones as "like u" and "like h0" would name them: {"u_dot": …, "h0_dot": …}.
+    `optional` names what may be None; `tangents` are those of u and h0, by name.
     """
-    also = also or {}
-    xp = _one_kind(dtypes, **drives, u=u, h0=h0, **also)
+    tangents = tangents or {}
+    xp = _one_kind(dtypes, optional, **drives, u=u, h0=h0, **tangents)
     lead, first = next((name, array) for name, array in drives.items() if array is not None)
     _time_major(lead, first, "(T, B, N)")
     T, B, N = first.shape
@@ -52,14 +53,14 @@ def recurrence(u: Array, h0: Array | None, *, dtypes: tuple[str, ...] = REAL + C
         _expect(name, array, (T, B, N), f"as {lead} has it")
     _recurrent_weight(u, N, f"{lead} {first.shape}")
     _expect("h0", h0, (B, N), f"an initial state per sequence and neuron of {lead} {first.shape}")
-    for name, array in also.items():
+    for name, array in tangents.items():
         _expect(name, array, (N,) if name.startswith("u") else (B, N), "the shape of what it is a tangent of")
     return xp
 
 
 def cotangent(dh: Array, h: Array) -> None:
     """Check dh against the states h whose cotangent it is."""
-    _one_kind(REAL + COMPLEX, h=h, dh=dh)
+    _one_kind(REAL + COMPLEX, (), h=h, dh=dh)
     _expect("dh", dh, h.shape, "one cotangent per state (T, B, N)")
 
 
@@ -70,9 +71,9 @@ def drive(a: Array | None, activation: Activation) -> None:
                          "at z; got None. It may be left out for identity, relu, leaky_relu and softplus.")
 
 
-def _one_kind(dtypes: tuple[str, ...], **arrays: Array | None) -> Any:
-    """One library, one device, one dtype out of `dtypes`; None stands for an argument left out."""
-    given = {name: array for name, array in arrays.items() if array is not None}
+def _one_kind(dtypes: tuple[str, ...], optional: tuple[str, ...], **arrays: Any) -> Any:
+    """Insist on one library, one device and one dtype out of `dtypes`; the optional ones may be None."""
+    given = {name: array for name, array in arrays.items() if array is not None or name not in optional}
     xp = array_module.of(**given)
     first, dtype = "", ""
     for name, array in given.items():

@@ -94,7 +94,7 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
     TypeError, ValueError
         As `forward`; also where a is None and the activation needs it.
     """
-    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a)
+    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a",))
     σ = resolve(activation)
     checks.drive(a, σ)
 
@@ -130,7 +130,7 @@ def jvp(a: Array, u: Array, h0: Array, activation: str | Activation,
     TypeError, ValueError
         As `forward`.
     """
-    xp = checks.recurrence(u, h0, a=a, a_dot=a_dot, also={"u_dot": u_dot, "h0_dot": h0_dot})
+    xp = checks.recurrence(u, h0, a=a, a_dot=a_dot, tangents={"u_dot": u_dot, "h0_dot": h0_dot})
     σ = resolve(activation)
 
     h, h_dot = xp.empty(a.shape, a.dtype), xp.empty(a.shape, a.dtype)

@@ -36,3 +36,75 @@ def test_each_check_alone_catches_most_planted_mistakes(check, monkeypatch) -> N
     caught = [mutant.name for mutant in MUTANTS
               if not verify(mutant, "relu" if "relu" not in mutant.harmless_in else "tanh").passed]
     assert len(caught) >= 0.4 * len(MUTANTS), caught
+
+
+def right(**given):
+    """A right implementation, for changing one thing about it."""
+    return candidates.from_engine("numpy")(**given)
+
+
+def with_change(name, change):
+    return lambda **given: {**right(**given), name: change(right(**given)[name])}
+
+
+def unsteady(**given):
+    given["x"][0] = 0  # after all, these arrays are the candidate's
+    return right(**given)
+
+
+@pytest.mark.parametrize(("candidate", "verdict", "name", "words"), [
+    (with_change("dW", lambda v: v.T), "wrong shape or dtype", "dW", "expected shape (5, 7), float32; got (7, 5)"),
+    (with_change("du", lambda v: v.astype(np.float64)), "wrong shape or dtype", "du", "got (5,), float64"),
+    (with_change("db", lambda v: v.tolist()), "wrong shape or dtype", "db", "expected a NumPy array; got list"),
+    (with_change("h", lambda v: v * np.float32("nan")), "not finite", "h", ""),
+    (with_change("dx", lambda v: v / np.float32(0)), "not finite", "dx", ""),
+    (with_change("dh0", lambda v: v * np.float32(1.001)), "wrong", "dh0", "elements are off"),
+    (lambda **given: {k: v for k, v in right(**given).items() if k != "db"}, "missing", "db", "expected shape"),
+    (lambda **given: 1 / 0, "crashed", "", "ZeroDivisionError: division by zero"),
+    (lambda **given: None, "crashed", "", "TypeError"),
+    (lambda x, W: None, "crashed", "", "unexpected keyword argument"),
+    (unsteady, "modifies its inputs", "x", ""),
+])
+def test_a_finding_says_what_is_wrong_and_where(candidate, verdict: str, name: str, words: str) -> None:
+    with np.errstate(all="ignore"):
+        report = ir.oracle.verify(candidate, dtypes=("float32",))
+    assert not report.passed
+    found = [finding for finding in report.findings if (finding.verdict, finding.name) == (verdict, name)]
+    assert found, report
+    assert any(words in str(finding) for finding in found), found
+    assert str(report).startswith("FAILED")
+
+
+def test_a_wrong_number_is_shown_with_its_place_and_what_was_allowed() -> None:
+    def one_element(v: np.ndarray) -> np.ndarray:
+        v = v.copy()
+        v[-1] *= np.float32(1.01)
+        return v
+
+    report = ir.oracle.verify(with_change("du", one_element), dtypes=("float32",))
+    finding = next(f for f in report.findings if f.case == "small" and f.check == "specification")
+    assert (finding.name, finding.index, finding.diagnosis) == ("du", (4,), None)
+    assert abs(finding.got - 1.01 * finding.want) < 1e-5 * abs(finding.want)
+    assert 0 < finding.allowed < 1e-4 * abs(finding.want)
+    assert str(finding).startswith(f"du[4]: got {finding.got:.9g}, want {finding.want:.9g}, allowed error ")
+    assert "1 of 5 elements are off" in str(finding)
+
+
+def test_the_report_of_a_right_implementation_says_passed() -> None:
+    report = ir.oracle.verify(right, ("relu",), ("float64",))
+    assert report.passed
+    assert not report.findings
+    assert str(report).startswith(f"PASSED: {len(report.judgements)} tensors compared")
+    assert report.as_dict()["worst"].keys() == {check.name for check in CHECKS}
+
+
+def test_every_tensor_of_every_activation_is_judged_in_some_case() -> None:
+    """A bound so loose that nothing is judged would let anything pass."""
+    for activation in installation.NAMES:
+        for dtype in installation.DTYPES:
+            report = ir.oracle.verify(candidates.from_engine("numpy"), (activation,), (dtype,))
+            judged = {(j.check, j.name) for j in report.judgements if j.judged}
+            assert {name for check, name in judged if check == "specification"} == {"h", "dx", "dW", "du", "db", "dh0"}
+            assert {name for check, name in judged if check == "complex step"} == {"dx", "dW", "du", "db", "dh0"}
+            assert {name for check, name in judged if check == "Eq. 4"} == {"dx", "dh0"}
+            assert report.not_judged < 0.1 * len(report.judgements)

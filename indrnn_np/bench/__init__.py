@@ -4,6 +4,7 @@ Every round times each contender once, in turn, so that a busy moment of the mac
 over the rounds is reported. Ratios within one run are the result; milliseconds belong to one machine.
 """
 
+from . import recurrence
 from .recurrence import Result, measure
 
-__all__ = ["Result", "measure"]
+__all__ = ["Result", "measure", "recurrence"]

@@ -91,7 +91,7 @@ def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: s
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape, or is unknown; the message names it.
     """
-    xp = checks.recurrence(u, h0, a=a, dtypes=checks.REAL + checks.COMPLEX)
+    xp = checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
     σ = resolve(activation)
     chosen = get(choose(engine, a, σ))
     with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
@@ -118,7 +118,7 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
     TypeError, ValueError
         As `recurrent_forward`; also where a is None and the activation needs it.
     """
-    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, dtypes=checks.REAL + checks.COMPLEX)
+    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
     σ = resolve(activation)
     checks.drive(a, σ)
     chosen = get(choose(engine, h, σ))

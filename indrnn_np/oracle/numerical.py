@@ -65,7 +65,8 @@ class Difference(NamedTuple):
     kink: Array   # True where f is not smooth inside the stencil; the derivative there means nothing
 
 
-def central_difference(f: Callable[[Array], Any], x: Array, step: float = 2.0**-6) -> Difference:
+def central_difference(f: Callable[[Array], Any], x: Array, step: float = 2.0**-6,
+                       noise: float | None = None) -> Difference:
     """Differentiate a black box at x along each coordinate, by central differences extrapolated twice.
 
     f is called at nine points x + k·s·e, k = −4 … 4, with s = step · max(1, |x_k|) / 4. Richardson's
@@ -81,6 +82,9 @@ def central_difference(f: Callable[[Array], Any], x: Array, step: float = 2.0**-
     x : real array
     step : float
         Half width of the stencil, relative to max(1, |x_k|).
+    noise : float, optional
+        The absolute rounding error of one value of f. None takes one unit in the last place of f's largest value,
+        which is too little where f sums terms that cancel.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def central_difference(f: Callable[[Array], Any], x: Array, step: float = 2.0**-
         wide, middle, narrow = (at[8] - at[0]) / (8 * s), (at[6] - at[2]) / (4 * s), (at[5] - at[3]) / (2 * s)
         once, once_narrow = (4 * middle - wide) / 3, (4 * narrow - middle) / 3
         twice = (16 * once_narrow - once) / 15
-        unit = np.finfo(at.dtype).eps * np.abs(at).max(axis=0)
+        unit = np.finfo(at.dtype).eps * np.abs(at).max(axis=0) if noise is None else noise
         fourth = np.abs(np.diff(at, 4, axis=0)).max(axis=0)
         sixth = np.abs(np.diff(at, 6, axis=0)).max(axis=0)
         derivatives.append(twice)

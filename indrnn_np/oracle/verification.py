@@ -71,7 +71,10 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     """
     if not callable(candidate):
         raise TypeError(f"candidate: expected a callable; got {type(candidate).__name__}.")
-    names = [resolve(activation).name for activation in _several("activations", activations)]
+    for activation in _several("activations", activations):
+        if not isinstance(activation, str):
+            raise TypeError(f"activations: expected names; got {type(activation).__name__}.")
+    names = [resolve(activation).name for activation in activations]
     for dtype in _several("dtypes", dtypes):
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtypes: expected 'float32' or 'float64'; got {dtype!r}.")

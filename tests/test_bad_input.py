@@ -1,0 +1,131 @@
+"""Bad input is refused before any work, by the name of the argument, what came and what was expected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import indrnn_np as ir
+
+T, B, M, N = 7, 2, 3, 5
+ARRAYS = {"x": np.ones((T, B, M)), "W": np.ones((N, M)), "u": np.ones(N), "b": np.ones(N), "h0": np.ones((B, N)),
+          "dh": np.ones((T, B, N)), "a": np.ones((T, B, N)), "h": np.ones((T, B, N))}
+
+
+def layer(**changed: Any) -> ir.Trace:
+    return ir.forward(**{name: ARRAYS[name] for name in ("x", "W", "u", "b", "h0")} | changed)
+
+
+def recurrent_backward(**changed: Any) -> ir.RecurrenceGradients:
+    return ir.recurrent_backward(**{name: ARRAYS[name] for name in ("dh", "h", "a", "u", "h0")} | changed)
+
+
+def recurrent_forward(**changed: Any) -> np.ndarray:
+    return ir.recurrent_forward(**{name: ARRAYS[name] for name in ("a", "u", "h0")} | changed)
+
+
+def heart(**changed: Any) -> np.ndarray:
+    return ir.recurrence.forward(**{"a": ARRAYS["a"], "u": ARRAYS["u"], "h0": ARRAYS["h0"], "activation": "relu"}
+                                 | changed)
+
+
+def jvp(**changed: Any) -> Any:
+    return ir.recurrence.jvp(**{"a": ARRAYS["a"], "u": ARRAYS["u"], "h0": ARRAYS["h0"], "activation": "relu",
+                                "a_dot": ARRAYS["a"], "u_dot": ARRAYS["u"], "h0_dot": ARRAYS["h0"]} | changed)
+
+
+def backward(dh: Any) -> ir.Gradients:
+    return ir.backward(dh, layer())
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    # wrong rank or size
+    (lambda: layer(x=np.ones((T, M))), "x: expected 3 dimensions, time-major (T, B, M); got shape (7, 3)."),
+    (lambda: layer(W=np.ones((N, M + 1))), "W: expected shape (N, 3), a row per neuron and a column per input of "
+                                           "x (7, 2, 3); got (5, 4)."),
+    (lambda: layer(W=np.ones((M, N))), "got (3, 5). It looks transposed."),
+    (lambda: layer(W=np.ones(M)), "W: expected shape (N, 3)"),
+    (lambda: layer(u=np.ones((N, N))), "u: expected shape (5,), one recurrent weight per neuron of W (5, 3); got "
+                                       "(5, 5). A full recurrent matrix is an RNN's"),
+    (lambda: layer(u=np.ones((1, N))), "one recurrent weight per neuron of W (5, 3); got (1, 5)"),
+    (lambda: layer(u=np.ones(())), "u: expected shape (5,), one recurrent weight per neuron of W (5, 3); got ()"),
+    (lambda: layer(b=np.ones(M)), "b: expected shape (5,), one bias per neuron of W (5, 3); got (3,)"),
+    (lambda: layer(h0=np.ones(N)), "h0: expected shape (2, 5), an initial state per sequence"),
+    (lambda: layer(h0=np.ones((1, B, N))), "h0: expected shape (2, 5)"),
+    (lambda: backward(np.ones((B, T, N))), "dh: expected shape (7, 2, 5), one cotangent per state (T, B, N); got "
+                                           "(2, 7, 5)."),
+    (lambda: recurrent_forward(a=np.ones((T, N))), "a: expected 3 dimensions, time-major (T, B, N); got shape (7, 5)."),
+    (lambda: recurrent_forward(u=np.ones((N, N))), "u: expected shape (5,)"),
+    (lambda: recurrent_backward(dh=np.ones((T, B, 1))), "dh: expected shape (7, 2, 5), as h has it; got (7, 2, 1)."),
+    (lambda: recurrent_backward(a=np.ones((T + 1, B, N))), "a: expected shape (7, 2, 5), as h has it"),
+    (lambda: recurrent_backward(a=None, activation="tanh"), "a: expected the drive (T, B, N), since the slope of tanh"),
+    (lambda: heart(u=np.ones((N, N))), "u: expected shape (5,)"),
+    (lambda: heart(h0=np.ones(N)), "h0: expected shape (2, 5)"),
+    (lambda: jvp(u_dot=np.ones((B, N))), "u_dot: expected shape (5,), the shape of what it is a tangent of"),
+    (lambda: jvp(a_dot=np.ones((1, B, N))), "a_dot: expected shape (7, 2, 5), as a has it"),
+    # empty
+    (lambda: layer(x=np.ones((0, B, M))), "x: expected at least one of each of (T, B, M); got shape (0, 2, 3)."),
+    (lambda: layer(x=np.ones((T, 0, M))), "x: expected at least one of each"),
+    (lambda: layer(x=np.ones((T, B, 0))), "x: expected at least one of each"),
+    (lambda: layer(W=np.ones((0, M))), "W: expected shape (N, 3)"),
+    (lambda: recurrent_forward(a=np.ones((T, B, 0))), "a: expected at least one of each of (T, B, N)"),
+    # dtype
+    (lambda: layer(x=np.ones((T, B, M), int)), "x: expected dtype float32 or float64 or complex64 or complex128; got "
+                                               "int64."),
+    (lambda: layer(x=np.ones((T, B, M), object)), "got object."),
+    (lambda: layer(x=np.ones((T, B, M), np.float16)), "got float16."),
+    (lambda: layer(x=np.ones((T, B, M), ">f8")), "got >f8."),
+    (lambda: layer(u=np.ones(N, np.float32)), "u: expected dtype float64, as x has it; got float32. All arrays of a "
+                                              "call share one dtype."),
+    (lambda: backward(np.ones((T, B, N), np.float32)), "dh: expected dtype float64, as h has it; got float32."),
+    (lambda: recurrent_backward(h=np.ones((T, B, N), np.float32)), "expected dtype float32, as h has it; got float64"),
+    (lambda: heart(a=np.ones((T, B, N), bool)), "a: expected dtype float32 or float64 or"),
+    # not arrays
+    (lambda: layer(x=[[[1.0]]]), "x: expected a NumPy or CuPy array; got list."),
+    (lambda: layer(u=1.0), "u: expected a NumPy or CuPy array; got float."),
+    (lambda: layer(x=np.ma.ones((T, B, M))), "x: expected a plain array; got MaskedArray"),
+    (lambda: backward(None), "dh: expected a NumPy or CuPy array; got NoneType."),
+    (lambda: recurrent_forward(a=None), "a: expected a NumPy or CuPy array; got NoneType."),
+    (lambda: recurrent_forward(u=None), "u: expected a NumPy or CuPy array; got NoneType."),
+    (lambda: heart(h0=None), "h0: expected a NumPy or CuPy array; got NoneType."),
+    (lambda: ir.backward(ARRAYS["dh"], layer().h), "trace: expected the Trace that forward returned; got ndarray."),
+    # unknown names
+    (lambda: layer(activation="rleu"), "activation: expected one of identity, relu, leaky_relu, tanh, sigmoid, "
+                                       "softplus; got 'rleu'. Did you mean 'relu'?"),
+    (lambda: layer(activation=None), "activation: expected a name or an indrnn_np.Activation; got NoneType."),
+    (lambda: layer(engine="nunpy"), "engine: expected one of reference, numpy"),
+    (lambda: layer(engine="nunpy"), "got 'nunpy'. Did you mean 'numpy'?"),
+    (lambda: layer(engine=3), "engine: expected a name or None; got int."),
+    (lambda: layer(engine="numpy", activation=ir.Activation("mine", np.tanh, np.cos)),
+     "engine: 'numpy' does not run the activation 'mine', which is not built in; use 'reference'"),
+    (lambda: recurrent_forward(a=ARRAYS["a"] + 0j, u=ARRAYS["u"] + 0j, h0=None, engine="numpy"),
+     "engine: 'numpy' does not run complex128 arrays"),
+    # the oracle
+    (lambda: ir.oracle.verify(3), "candidate: expected a callable; got int."),
+    (lambda: ir.oracle.verify(print, "relu"), "activations: expected a non-empty sequence of names, such as ('relu',)"),
+    (lambda: ir.oracle.verify(print, ()), "activations: expected a non-empty sequence of names"),
+    (lambda: ir.oracle.verify(print, ("relux",)), "got 'relux'. Did you mean 'relu'?"),
+    (lambda: ir.oracle.verify(print, dtypes=("float16",)), "dtypes: expected 'float32' or 'float64'; got 'float16'."),
+    (lambda: ir.oracle.verify(print, (ir.Activation("mine", np.tanh, np.cos),)), "activations: expected names"),
+])
+def test_bad_input_is_refused_by_name(call: Any, message: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as refusal:
+        call()
+    assert message in str(refusal.value)
+
+
+def test_a_random_call_with_one_thing_wrong_always_names_it() -> None:
+    """Every argument in turn is given a wrong rank, size, dtype or type; the message starts with its name."""
+    spoil = {"rank": lambda v: v[0], "size": lambda v: np.concatenate([v, v], axis=-1),
+             "integer": lambda v: v.astype(int), "half": lambda v: v.astype(np.float16), "list": lambda v: v.tolist()}
+    for call, names in ((layer, ("x", "W", "u", "b", "h0")), (recurrent_forward, ("a", "u", "h0")),
+                        (recurrent_backward, ("dh", "h", "a", "u", "h0"))):
+        for name in names:
+            for fault, change in spoil.items():
+                with pytest.raises((ValueError, TypeError)) as refusal:
+                    call(**{name: change(ARRAYS[name])})
+                blamed = str(refusal.value).partition(":")[0]
+                # The first argument sets the sizes, so the second one may be the first to disagree with it.
+                assert blamed == name or (fault == "size" and name in ("x", "W", "h", "a")), (name, fault, blamed)

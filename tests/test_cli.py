@@ -1,0 +1,117 @@
+"""The command: one table a person can read, exit codes a script can use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from indrnn_np import bench, cli, engines
+from indrnn_np.engines import numpy as numpy_engine
+
+ONE_ROW = ["verify", "--engine", "numpy", "--activation", "relu", "--dtype", "float32"]
+
+
+def test_verify_prints_one_row_per_engine_activation_and_dtype_and_exits_0(capsys) -> None:
+    assert cli.main(["verify", "--activation", "relu", "--engine", "numpy"]) == 0
+    shown = capsys.readouterr().out
+    assert [line.split()[:3] for line in shown.splitlines() if line.startswith("numpy ")] == [
+        ["numpy", "relu", "float32"], ["numpy", "relu", "float64"]]
+    assert "2 of 2 rows right" in shown
+    assert shown.count("equal") == 2
+    assert "WRONG" not in shown
+
+
+def test_verify_of_a_wrong_engine_names_the_tensor_and_exits_1(capsys, monkeypatch) -> None:
+    right = numpy_engine.backward
+
+    def wrong(*arguments):
+        da, du, dh0 = right(*arguments)
+        return da, 1.01 * du, dh0
+
+    monkeypatch.setattr(numpy_engine, "backward", wrong)
+    assert cli.main(ONE_ROW) == 1
+    shown = capsys.readouterr().out
+    assert "WRONG" in shown
+    assert "du[" in shown
+    assert "0 of 1 rows right" in shown
+
+
+def test_verify_json_is_one_object(capsys) -> None:
+    assert cli.main([*ONE_ROW, "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["passed"] is True
+    (row,) = outcome["rows"]
+    assert (row["engine"], row["activation"], row["dtype"]) == ("numpy", "relu", "float32")
+    assert row["worst"]["exact vectors"] == 0
+    assert 0 < row["worst"]["specification"] <= 1
+
+
+@pytest.mark.parametrize("arguments", [["--engine", "nunpy"], ["--activation", "gelu"]])
+def test_verify_of_something_unknown_exits_2_and_says_what_there_is(capsys, arguments) -> None:
+    assert cli.main(["verify", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("indrnn-np: nothing to verify: no engine")
+    assert "reference, numpy" in said.err
+    assert not said.out
+
+
+def test_a_table_in_a_pipe_fits_80_columns_and_has_no_colours() -> None:
+    run = subprocess.run([sys.executable, "-m", "indrnn_np", *ONE_ROW], capture_output=True, text=True, check=True)
+    table = run.stdout.split("1 of 1")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "\x1b" not in run.stdout
+    assert "…" not in table
+    assert run.stderr == ""
+
+
+def test_bench_reports_every_engine_against_copies(capsys) -> None:
+    assert cli.main(["bench", "--shape", "20,2,3", "--repeats", "2", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["shape"] == [20, 2, 3]
+    assert outcome["rounds"] == 2
+    for engine in engines.available():
+        for direction in ("forward", "backward", "both"):
+            assert outcome["seconds"][f"{engine}, {direction}"] > 0
+    assert outcome["copies"][bench.recurrence.COPY] == 1
+    assert cli.main(["bench", "--shape", "20,2,3", "--repeats", "1"]) == 0
+    assert "numpy, both" in capsys.readouterr().out
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_peer_in_the_benchmark_computes_the_same_gradients() -> None:
+    rng = np.random.default_rng(0)
+    a, u, dh = (rng.standard_normal(shape).astype(np.float32) for shape in ((9, 2, 3), (3,), (9, 2, 3)))
+    run = bench.recurrence._torch_loop(a, u, dh)
+    run()
+    held = (cell.cell_contents for cell in run.__closure__)
+    drive, weight = (value for value in held if getattr(value, "grad", None) is not None)
+    h = engines.recurrent_forward(a, u)
+    gradients = engines.recurrent_backward(dh, h, None, u)
+    found = {array.grad.shape: array.grad.numpy() for array in (drive, weight)}
+    assert np.array_equal(found[a.shape], gradients.da)
+    assert (abs(found[u.shape] - gradients.du) <= 20 * 2.0**-24 * abs(gradients.da).sum((0, 1)) * abs(h).max()).all()
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["bench", "--shape", "3,4"], "expected three numbers T,B,N; got '3,4'"),
+    (["bench", "--shape", "3,4,0"], "expected a whole number above 0; got '0'"),
+    (["bench", "--repeats", "-1"], "expected a whole number above 0; got '-1'"),
+    (["verify", "--dtype", "float16"], "invalid choice: 'float16'"),
+    ([], "the following arguments are required: COMMAND"),
+    (["verfy"], "invalid choice: 'verfy'"),
+])
+def test_a_bad_option_exits_2_and_names_it(capsys, arguments, message: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_too_few_rounds_to_measure_are_refused() -> None:
+    with pytest.raises(ValueError, match="rounds: expected at least two"):
+        bench.measure((2, 1, 1), range(1))

@@ -1,0 +1,137 @@
+"""Every engine computes the same recurrence; a faster one may not be a different one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import cases, remembers
+from tally import Tally
+
+import indrnn_np as ir
+from indrnn_np.engines import numpy as numpy_engine
+from indrnn_np.oracle import installation, references
+from indrnn_np.oracle.cases import STANDARD, Case, draw
+from indrnn_np.oracle.report import judge
+
+FAST = [name for name in ir.engines.available() if name != "reference"]
+PIECEWISE_LINEAR = [name for name in installation.NAMES if ir.activations.resolve(name).name not in
+                    ("tanh", "sigmoid", "softplus")]
+
+
+def run(case: Case, engine: str) -> tuple[np.ndarray, ir.RecurrenceGradients]:
+    a = case.x @ case.W.T + case.b
+    h = ir.recurrent_forward(a, case.u, case.h0, case.activation, engine)
+    return h, ir.recurrent_backward(case.dh, h, a, case.u, case.h0, case.activation, engine)
+
+
+def check_against_the_specification(claim: str, examples: int, longest: int, engine: str) -> None:
+    tally = Tally(f"{engine}: {claim}")
+
+    @given(cases(longest=longest))
+    @settings(max_examples=examples)
+    def property_(case: Case) -> None:
+        trace = ir.forward(case.x, case.W, case.u, case.b, case.h0, case.activation, engine=engine)
+        got = {"h": trace.h, **ir.backward(case.dh, trace)._asdict()}
+        expected = references.specification(case, trace.h)
+        judgements = [judge("", case.id, case.activation, name, got[name], want, expected.allowed[name])
+                      for name, want in expected.value.items()]
+        assert all(j.right for j in judgements), [j for j in judgements if not j.right]
+        judged = sum(j.judged for j in judgements)
+        tally.note(remembers(case) and judged >= 4, max(j.ratio for j in judgements))
+        if case.activation in PIECEWISE_LINEAR:
+            (h, fast), (h_reference, slow) = run(case, engine), run(case, "reference")
+            assert np.array_equal(h, h_reference)
+            assert np.array_equal(fast.da, slow.da)
+            assert np.array_equal(fast.dh0, slow.dh0)
+
+    property_()
+    tally.require(0.6)
+
+
+@pytest.mark.parametrize("engine", ir.engines.available())
+def test_an_engine_agrees_with_the_specification_in_every_regime(engine: str) -> None:
+    """In every bit for h, da and dh0 where σ is piecewise linear, within the derived error elsewhere."""
+    check_against_the_specification("short sequences", examples=150, longest=40, engine=engine)
+
+
+@pytest.mark.parametrize("engine", FAST)
+def test_an_engine_agrees_with_the_specification_over_thousands_of_steps(engine: str) -> None:
+    check_against_the_specification("up to 2000 steps", examples=25, longest=2000, engine=engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", FAST)
+def test_an_engine_agrees_with_the_specification_over_thousands_of_steps_at_length(engine: str) -> None:
+    check_against_the_specification("up to 2000 steps, at length", examples=1000, longest=2000, engine=engine)
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", installation.NAMES)
+@pytest.mark.parametrize("engine", FAST)
+def test_blocks_of_steps_of_any_length_give_the_same_bits(engine, activation, dtype, monkeypatch) -> None:
+    case = draw("blocks", STANDARD["negative-u"], activation, dtype)
+    _, whole = run(case, engine)
+    for block_bytes in (1, 100, 1000):
+        monkeypatch.setattr(numpy_engine, "BLOCK_BYTES", block_bytes)
+        _, blocked = run(case, engine)
+        assert np.array_equal(blocked.da, whole.da)
+        assert np.array_equal(blocked.dh0, whole.dh0)
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", installation.NAMES)
+@pytest.mark.parametrize("engine", FAST)
+def test_nan_inf_and_overflow_go_the_same_way_on_every_engine(engine: str, activation: str, dtype: str) -> None:
+    tally = Tally(f"{engine}, {activation}, {dtype}: non-finite")
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        T, B, N = int(rng.integers(1, 12)), int(rng.integers(1, 3)), int(rng.integers(1, 20))
+        a, dh = (rng.standard_normal((T, B, N)).astype(dtype) for _ in "ad")
+        u = (rng.standard_normal(N) * rng.choice([0, 1, 1e20], N)).astype(dtype)
+        h0 = rng.standard_normal((B, N)).astype(dtype)
+        for array in (a, dh, h0):
+            places = rng.random(array.shape) < 0.1
+            array[places] = rng.choice(np.array([np.nan, np.inf, -np.inf, 3e38, 0, -0.0], dtype), places.sum())
+        h = ir.recurrent_forward(a, u, h0, activation, "reference")
+        slow = ir.recurrent_backward(dh, h, a, u, h0, activation, "reference")
+        fast = ir.recurrent_backward(dh, h, a, u, h0, activation, engine)
+        pairs = [(ir.recurrent_forward(a, u, h0, activation, engine), h), (fast.da, slow.da), (fast.dh0, slow.dh0)]
+        for got, want in pairs:
+            assert np.array_equal(np.isnan(got), np.isnan(want))
+            if activation in PIECEWISE_LINEAR:
+                assert np.array_equal(got, want, equal_nan=True)
+        tally.note(not all(np.isfinite(want).all() for _, want in pairs))
+    tally.require(0.6)
+
+
+@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("activation", installation.NAMES)
+def test_the_same_call_gives_the_same_bits(engine: str, activation: str) -> None:
+    case = draw("repeat", STANDARD["wide"], activation, "float32")
+    first, again = run(case, engine), run(case, engine)
+    assert np.array_equal(first[0], again[0])
+    assert all(map(np.array_equal, first[1], again[1]))
+
+
+def test_the_chooser_takes_the_fastest_engine_that_can() -> None:
+    a, u = np.ones((2, 1, 3)), np.ones(3)
+    mine = ir.Activation("mine", np.tanh, np.cos)
+    assert ir.engines.available()[0] == "reference"
+    assert ir.engines.choose(None, a, ir.ACTIVATIONS["tanh"]) == "numpy"
+    assert ir.engines.choose(None, a + 0j, ir.ACTIVATIONS["tanh"]) == "reference"
+    assert ir.engines.choose(None, a, mine) == "reference"
+    assert ir.engines.choose("reference", a, ir.ACTIVATIONS["tanh"]) == "reference"
+    assert ir.forward(a, np.ones((2, 3)), np.ones(2)).engine == "numpy"
+    assert ir.recurrent_forward(a + 0j, u + 0j).dtype == np.complex128
+
+
+def test_results_are_new_arrays_in_c_order_whatever_came_in() -> None:
+    a = np.asfortranarray(np.ones((4, 3, 2)))
+    for engine in ir.engines.available():
+        h = ir.recurrent_forward(a, np.ones(2), activation="identity", engine=engine)
+        assert h.flags.c_contiguous
+        assert h.flags.writeable
+        gradients = ir.recurrent_backward(a, h, None, np.ones(2), activation="identity", engine=engine)
+        assert gradients.da.flags.c_contiguous
+        assert not any(np.shares_memory(out, given) for out in gradients for given in (a, h))
