@@ -108,19 +108,24 @@ def local_z_error(drive_size: Array, inputs: int, u: Array, h_prev: Array, model
 
 
 def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
-    """Bound how far the slope that an implementation uses may be from σ'(z)."""
+    """Bound how far the slope that an implementation uses may be from σ'(z), if its ẑ is within Ez of z."""
+    assert activation.sup_curvature is not None, "every built-in activation has it"
+    moved = np.minimum(activation.sup_curvature(z - Ez, z + Ez) * Ez, activation.max_slope)
+    return of_slopes_by_state(activation, z, slope, Ez, model) + moved  # type: ignore[no-any-return]
+
+
+def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
+    """Bound how far the slope that an implementation uses may be from the one that its own ĥ tells.
+
+    Where σ is smooth, ĥ = σ(ẑ) up to kε|ĥ| + cε. A slope computed from ĥ, as 1 − ĥ² or ĥ(1 − ĥ), has up to three
+    roundings of numbers up to 1; one computed from ẑ differs from it by at most 2(k + c)ε, since |d slope/dh| ≤ 2.
+    """
     ε = model.unit
     if activation.kink is not None and activation.alpha is not None:
         unsure = np.abs(z - activation.kink) <= Ez
         return np.where(unsure, abs(1 - activation.alpha), ε * np.abs(slope))
     k, c = _evaluation(activation)
-    if k == c == 0:
-        return np.zeros_like(slope)
-    assert activation.sup_curvature is not None, "checked by the caller"
-    # Taken from ẑ the slope moves by |σ''| Ez; taken from ĥ, as 1 − ĥ² or ĥ(1 − ĥ), by at most 2(k + c)ε and
-    # three roundings of numbers up to 1.
-    moved = np.minimum(activation.sup_curvature(z - Ez, z + Ez) * Ez, activation.max_slope)
-    return moved + (2 * k + 2 * c + 3) * ε  # type: ignore[no-any-return]
+    return np.full_like(slope, (2 * k + 2 * c + 3) * ε if (k or c) else 0)
 
 
 def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
