@@ -8,7 +8,7 @@ Start reading at `recurrence.py`. `forward` and `backward` run one layer, `recur
 
 from . import engines, oracle, recurrence
 from .activations import ACTIVATIONS, Activation, leaky_relu
-from .array_module import to_numpy
+from .array_module import to_cupy, to_numpy
 from .engines import recurrent_backward, recurrent_forward
 from .layer import Gradients, Trace, backward, forward
 from .recurrence import RecurrenceGradients
@@ -17,5 +17,5 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS", "Activation", "Gradients", "RecurrenceGradients", "Trace", "backward", "engines", "forward",
-    "leaky_relu", "oracle", "recurrence", "recurrent_backward", "recurrent_forward", "to_numpy",
+    "leaky_relu", "oracle", "recurrence", "recurrent_backward", "recurrent_forward", "to_cupy", "to_numpy",
 ]

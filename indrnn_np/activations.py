@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .array_module import Array, is_cupy
+from .array_module import Array, namespace
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def is_builtin(activation: Activation) -> bool:
 
 def _by_sign(y: Array, above: Any, below: Any) -> Array:
     """`above` where y > 0, `below` where y ≤ 0, and y itself, a NaN, where it is neither."""
-    xp = _namespace(y)
+    xp = namespace(y)
     result: Array = xp.where(y.real > 0, above, xp.where(y.real <= 0, below, y))
     return result
 
@@ -156,7 +156,7 @@ def _leaky_relu(alpha: float) -> Activation:
 identity = Activation(
     name="identity",
     value=lambda z: z,
-    slope=lambda z: _namespace(z).ones_like(z),
+    slope=lambda z: namespace(z).ones_like(z),
     pull_by_state=lambda g, h: g,
     max_slope=1.0,
     sup_slope=lambda low, high: np.ones_like(low),
@@ -181,7 +181,7 @@ relu = Activation(
 
 
 def _exp_minus_abs(z: Array) -> Array:
-    xp = _namespace(z)
+    xp = namespace(z)
     e: Array = xp.exp(xp.where(z.real < 0, z, -z) if xp.iscomplexobj(z) else -xp.abs(z))
     return e
 
@@ -189,7 +189,7 @@ def _exp_minus_abs(z: Array) -> Array:
 def _logistic(z: Array) -> Array:
     """1 / (1 + exp(−z)), accurate relative to its value in both tails."""
     e = _exp_minus_abs(z)
-    result: Array = _namespace(z).where(z.real < 0, e, 1) / (1 + e)
+    result: Array = namespace(z).where(z.real < 0, e, 1) / (1 + e)
     return result
 
 
@@ -218,7 +218,7 @@ def _tanh_curvature(z: Array) -> Array:
 
 def _log1p(e: Array) -> Array:
     """log(1 + e), keeping small e also where e is complex (NumPy's complex log1p forms 1 + e first)."""
-    xp = _namespace(e)
+    xp = namespace(e)
     if not xp.iscomplexobj(e):
         return xp.log1p(e)  # type: ignore[no-any-return]
     log_modulus = xp.log1p(2 * e.real + e.real**2 + e.imag**2) / 2
@@ -228,7 +228,7 @@ def _log1p(e: Array) -> Array:
 
 def _softplus_pull(g: Array, h: Array) -> Array:
     """Pull back through softplus: its slope is 1 − exp(−h), here without cancellation at small h."""
-    t = _namespace(h).tanh(h / 2)
+    t = namespace(h).tanh(h / 2)
     result: Array = 2 * t / (1 + t) * g
     return result
 
@@ -243,7 +243,7 @@ _CURVATURE_PEAK = math.log(2 + math.sqrt(3))
 
 tanh = Activation(
     name="tanh",
-    value=lambda z: _namespace(z).tanh(z),
+    value=lambda z: namespace(z).tanh(z),
     slope=_sech2,
     max_slope=1.0,
     sup_slope=_sup_of_bump(_sech2, 0.0),
@@ -261,7 +261,7 @@ sigmoid = Activation(
 
 softplus = Activation(
     name="softplus",
-    value=lambda z: _log1p(_exp_minus_abs(z)) + _namespace(z).where(z.real > 0, z, 0),
+    value=lambda z: _log1p(_exp_minus_abs(z)) + namespace(z).where(z.real > 0, z, 0),
     slope=_logistic,
     pull_by_state=_softplus_pull,
     max_slope=1.0,
@@ -273,13 +273,6 @@ ACTIVATIONS = MappingProxyType({
     activation.name: activation
     for activation in (identity, relu, leaky_relu(), tanh, sigmoid, softplus)
 })
-
-
-def _namespace(z: Array) -> Any:
-    if is_cupy(z):
-        import cupy
-        return cupy
-    return np
 
 
 def _number(text: str) -> float:

@@ -1,7 +1,7 @@
-"""Which array library is this? NumPy or CuPy, inferred once from the arguments of a public function.
+"""Which array library is this? NumPy or CuPy, inferred from the arguments at the boundary of a public function.
 
-Everything below a public boundary computes in the namespace `xp` that `of` returns, so one text serves the
-CPU and the GPU. CuPy is never imported unless an argument already is a CuPy array, or a caller asks for it.
+What is below computes in the namespace `xp` that `of` returns, so one text serves the CPU and the GPU. CuPy is
+never imported unless an argument already is a CuPy array, or a caller asks for it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,28 @@ def of(**arrays: Array) -> Any:
             raise ValueError(f"{name}: expected an array on {home}, as {first} is; got one on {place}. "
                              "Move one of them: to_numpy(x) or cupy.asarray(x).")
         first, home = first or name, home or place
-    return np if home == "the CPU" else importlib.import_module("cupy")
+    return namespace(next(iter(arrays.values())))
+
+
+def namespace(array: Array) -> Any:
+    """Return the library of one array or number; whatever is not CuPy's is NumPy's."""
+    return importlib.import_module("cupy") if is_cupy(array) else np
 
 
 def to_numpy(array: Array) -> Array:
     """Return the array on the CPU: itself if it is a NumPy array, a copy of it if it is CuPy's."""
     return array.get() if is_cupy(array) else array  # type: ignore[attr-defined]
+
+
+def to_cupy(array: Array) -> Array:
+    """Return a copy of the array on the current GPU; itself if it is on a GPU already.
+
+    Raises
+    ------
+    ModuleNotFoundError, RuntimeError
+        CuPy is not installed, or no GPU answers; one sentence says which.
+    """
+    return array if is_cupy(array) else require_cupy().asarray(array)
 
 
 def require_cupy() -> Any:

@@ -57,14 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Verify the rows that the options leave, show them, and say whether all are right."""
-    rows = [row for row in installation.rows()
-            if options.engine in (None, row.implementation) and options.activation in (None, row.activation)
-            and options.dtype in (None, row.dtype)]
-    if not rows:
-        raise ValueError(f"nothing to verify: no engine {options.engine or 'here'} with activation "
-                         f"{options.activation or 'of any name'}. Engines and peers: "
-                         f"{', '.join(dict.fromkeys(row.implementation for row in installation.rows()))}; "
-                         f"activations: {', '.join(installation.NAMES)}.")
+    rows = installation.rows(options.engine, options.activation, options.dtype)
     reports = [(row, row.verify()) for row in _progress(rows, "Verifying")]
     passed = all(report.passed for _, report in reports)
     if options.json:
@@ -101,13 +94,13 @@ def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> No
     console = Console(highlight=False)
     console.print(table)
     for _, report in reports:
-        for finding in report.findings[:3]:
-            console.print(f"{finding}", markup=False, soft_wrap=True)
+        for line in report.summary():
+            console.print(line, markup=False, soft_wrap=True)
     tensors = sum(len(report.judgements) for _, report in reports)
-    vague = sum(report.not_judged for _, report in reports)
+    loosely = sum(report.not_judged for _, report in reports)
     failed = sum(not report.passed for _, report in reports)
-    console.print(f"{len(reports) - failed} of {len(reports)} rows right; {tensors} tensors compared, {vague} of "
-                  "them with an allowed error above 1 % of their values, which count for nothing.", soft_wrap=True)
+    console.print(f"{len(reports) - failed} of {len(reports)} rows right; {tensors} tensors compared, {loosely} of "
+                  "them loosely (allowed error above 1 % of the values).", soft_wrap=True)
 
 
 def _table(title: str) -> Table:

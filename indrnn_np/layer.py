@@ -20,7 +20,9 @@ from .array_module import Array
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trace:
-    """What `forward` computed and `backward` needs. The arrays are the caller's own, not copies.
+    """What `forward` computed and `backward` needs.
+
+    x, W, u and h0 are the caller's own arrays, not copies: do not change them before `backward`.
 
     Attributes
     ----------
@@ -98,8 +100,8 @@ def backward(dh: Array, trace: Trace) -> Gradients:
 
     Parameters
     ----------
-    dh : (T, B, N) ∂J/∂h_t with h_t as a direct argument of J, not through later steps. A loss at the last step
-        alone has zeros everywhere but in dh[-1].
+    dh : (T, B, N) partial derivative of J by each h_t, not through later steps. A loss at the last step alone has
+        zeros everywhere but in dh[-1].
     trace : what `forward` returned
 
     Returns
@@ -119,6 +121,6 @@ def backward(dh: Array, trace: Trace) -> Gradients:
     with np.errstate(all="ignore"):
         engine = engines.get(trace.engine)
         da, du, dh0 = engine.backward(dh, trace.h, trace.a, trace.u, trace.h0, trace.activation)
-        rows = da.reshape(T * B, -1)
+        rows = da.reshape(T * B, -1)  # one row per step and sequence, so that Wᵀ da_t is rows @ W
         return Gradients(dx=(rows @ W).reshape(T, B, M), dW=rows.T @ x.reshape(T * B, M), du=du,
                          db=rows.sum(axis=0), dh0=dh0)

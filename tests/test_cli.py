@@ -50,13 +50,20 @@ def test_verify_json_is_one_object(capsys) -> None:
     assert 0 < row["worst"]["specification"] <= 1
 
 
-@pytest.mark.parametrize("arguments", [["--engine", "nunpy"], ["--activation", "gelu"]])
-def test_verify_of_something_unknown_exits_2_and_says_what_there_is(capsys, arguments) -> None:
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--engine", "nunpy"], "indrnn-np: engine: expected one of reference, numpy"),
+    (["--activation", "Relu"], "indrnn-np: activation: expected one of identity, relu,"),
+])
+def test_verify_of_something_unknown_exits_2_and_says_what_there_is(capsys, arguments, message) -> None:
     assert cli.main(["verify", *arguments]) == 2
     said = capsys.readouterr()
-    assert said.err.startswith("indrnn-np: nothing to verify: no engine")
-    assert "reference, numpy" in said.err
+    assert said.err.startswith(message)
     assert not said.out
+
+
+def test_verify_takes_any_slope_of_a_leaky_relu(capsys) -> None:
+    assert cli.main(["verify", "--engine", "numpy", "--activation", "leaky_relu(0.3)"]) == 0
+    assert "2 of 2 rows right" in capsys.readouterr().out
 
 
 def test_a_table_in_a_pipe_fits_80_columns_and_has_no_colours() -> None:

@@ -97,7 +97,7 @@ def test_the_trace_keeps_what_backward_needs_and_no_more(case) -> None:
         trace = ir.forward(case.x, case.W, case.u, case.b, activation=name)
         assert (trace.a is None) == (name not in ("tanh", "sigmoid"))
         assert trace.x is case.x
-    assert repr(trace) == "Trace(T=7, B=3, M=7, N=5, leaky_relu(0.125), float64, engine='numpy')"
+    assert repr(trace) == "Trace(T=7, B=3, M=8, N=5, leaky_relu(0.125), float64, engine='numpy')"
 
 
 def test_dtype_in_is_dtype_out(case) -> None:

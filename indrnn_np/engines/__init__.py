@@ -104,7 +104,7 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
 
     Parameters
     ----------
-    dh : (T, B, N) ∂J/∂h_t with h_t as a direct argument of J, not through later steps
+    dh : (T, B, N) partial derivative of J by each h_t, not through later steps
     h : (T, B, N) what `recurrent_forward` returned
     a : (T, B, N) drive; None will do for identity, relu, leaky_relu and softplus
     u, h0, activation, engine : as in `recurrent_forward`

@@ -1,9 +1,9 @@
 """The inputs that an implementation is tried on: named cases, the same on every machine.
 
-All sizes differ, so that no transpose hides; cotangents are random and differ at every step, so that no
-reversal or shift hides; biases and initial states are not zero. Where the activation has a kink, the
-pre-activations are *placed*: the drive is chosen so that each z_t lands on a drawn value away from the kink,
-which needs no filtering and lets some neurons fire always, some seldom, some never.
+In most of them all sizes differ, so that no transpose hides; cotangents are random and differ at every step, so
+that no reversal or shift hides; biases and initial states are not zero. The pre-activations are *placed*: the drive
+is chosen so that each z_t lands on a drawn value away from zero, where kinks are. That needs no filtering and lets
+some neurons fire always, some seldom, some never. One case has every z_t exactly on the kink.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class Recipe:
 
 STANDARD = {
     "one": Recipe(1, 1, 1, 0),
-    "small": Recipe(7, 3, 5, 2),
-    "wide": Recipe(3, 4, 17, 9),
+    "small": Recipe(7, 3, 5, 3),
+    "wide": Recipe(6, 33, 65, 4),
+    "blocks": Recipe(300, 15, 17, 1, memory=(1e-3, 2.0)),
     "long": Recipe(2000, 2, 3, 1, memory=(1e-3, 2.0)),
     "long-last": Recipe(2000, 2, 3, 1, memory=(0.1, 2.0), firing=(1.0, 1.0, 0.999), cotangent="last"),
     "vanishing": Recipe(60, 2, 4, 1, low=0.05, high=0.3),
@@ -90,7 +91,8 @@ STANDARD = {
     "zero-u": Recipe(9, 2, 3, 1, low=0.0, high=0.0),
     "silent": Recipe(11, 2, 4, 1, firing=(0.0, 0.0, 1.0)),
     "saturated": Recipe(13, 2, 3, 2, size=4.0),
-    "tiny": Recipe(13, 3, 2, 1, size=1e-3),
+    "tiny": Recipe(13, 3, 2, 2, size=1e-3),
+    "on-the-kink": Recipe(4, 2, 3, 2, size=0.0),
     "loud": Recipe(10, 3, 4, 1, loudness=1e3),
     "last-only": Recipe(31, 2, 3, 1, low=0.95, high=1.0, firing=(1.0, 0.97), cotangent="last"),
     "first-only": Recipe(8, 2, 3, 1, cotangent="first"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import engines
-from ..activations import ACTIVATIONS
+from ..activations import ACTIVATIONS, resolve
 from . import candidates
 from .report import Report
 from .verification import Candidate, verify
@@ -29,12 +28,26 @@ class Row(NamedTuple):
         return verify(self.candidate, (self.activation,), (self.dtype,))
 
 
-def rows() -> Iterator[Row]:
-    """Yield what there is to verify here."""
-    found = {name: (candidates.from_engine(name), NAMES) for name in engines.available()}
-    if candidates.torch_installed():
-        found[PEER] = (candidates.torch_rnn(), candidates.TORCH_ACTIVATIONS)
-    for implementation, (candidate, names) in found.items():
-        for activation in names:
-            for dtype in DTYPES:
-                yield Row(implementation, activation, dtype, candidate)
+def rows(engine: str | None = None, activation: str | None = None, dtype: str | None = None) -> list[Row]:
+    """Return what there is to verify here, all of it or what the arguments leave.
+
+    Raises
+    ------
+    ValueError
+        There is no such engine or peer, or it does not know the activation.
+    ModuleNotFoundError
+        The peer is asked for by name and PyTorch is not installed.
+    """
+    here = (*engines.available(), *([PEER] if candidates.torch_installed() or engine == PEER else []))
+    if engine not in (None, *here):
+        raise ValueError(f"engine: expected one of {', '.join(here)}; got {engine!r}.")
+    name = None if activation is None else resolve(activation).name
+    found = []
+    for implementation in here if engine is None else (engine,):
+        candidate = candidates.torch_rnn() if implementation == PEER else candidates.from_engine(implementation)
+        known = candidates.TORCH_ACTIVATIONS if implementation == PEER else (*NAMES, *([name] if name else []))
+        found += [Row(implementation, each, precision, candidate) for each in dict.fromkeys(known)
+                  for precision in DTYPES if name in (None, each) and dtype in (None, precision)]
+    if not found:
+        raise ValueError(f"activation: {engine} knows {', '.join(candidates.TORCH_ACTIVATIONS)}; got {activation!r}.")
+    return found

@@ -1,11 +1,12 @@
-"""What is right: four independent ways to the values of a case, each with the error that rounding may cause.
+"""What is right: four ways to the values of a case, each with the error that rounding may cause.
 
     specification   recurrence.py in extended precision; gradients on the implementation's own h
     complex step    numerical derivatives of the forward pass; no backward pass is involved
     exact vectors   rational arithmetic, made beforehand without this package; nothing is allowed
-    Eq. 4           the paper's product u^{T−t} ∏ σ', with no recursion through time
+    Eq. 4           the paper's product u^{T−t} ∏ σ', with no recursion backward; on the implementation's own h
 
-Each takes a case and the h that the implementation computed, and returns an `Expected`.
+Each takes a case and the h that the implementation computed, and returns an `Expected`. Extended precision is
+`longdouble`; where that is no more than float64, `tolerance.rounding` allows for the reference's own rounding.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _complex_step(case: Case) -> Expected:
     allowed = tolerance.of_gradients(p["x"], p["W"], p["u"], p["dh"], h_prev, Eh_prev, slope,
                                      tolerance.of_slopes(σ, exact.z, slope, exact.errors.z, exact.model),
                                      dz, exact.model)
-    return Expected(value, allowed)
+    return Expected({"h": exact.h} | value, {"h": exact.errors.h} | allowed)
 
 
 def by_complex_step(case: Case, h: Array) -> Expected:

@@ -143,27 +143,40 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, for JSON."""
         checks = dict.fromkeys(j.check for j in self.judgements)
-        return {"passed": self.passed, "judged": len(self.judgements) - self.not_judged,
-                "not_judged": self.not_judged,
+        return {"passed": self.passed, "compared": len(self.judgements), "not_judged": self.not_judged,
                 "worst": {check: worst.ratio if np.isfinite(worst.ratio) else None
                           for check in checks if (worst := self.worst(check))},
                 "findings": [str(finding) for finding in self.findings]}
 
+    def summary(self) -> list[str]:
+        """Return a line for each tensor and kind of fault: how often, and the first finding."""
+        groups: dict[tuple[str, str], list[Finding]] = {}
+        for finding in self.findings:
+            groups.setdefault((finding.verdict, finding.name), []).append(finding)
+        return [str(members[0]) + (f"; {len(members) - 1} more like it" if len(members) > 1 else "")
+                for members in groups.values()]
+
     def __str__(self) -> str:
-        judged = len(self.judgements) - self.not_judged
-        lines = [f"{'PASSED' if self.passed else 'FAILED'}: {judged} tensors compared"
-                 + (f", {self.not_judged} not judged (allowed error above {SHARP:.0%} of the values)"
+        lines = [f"{'PASSED' if self.passed else 'FAILED'}: {len(self.judgements)} tensors compared"
+                 + (f", {self.not_judged} of them loosely (allowed error above {SHARP:.0%} of the values)"
                     if self.not_judged else "")]
         groups = dict.fromkeys((j.activation, j.dtype, j.check) for j in self.judgements)
         if groups:
             lines += ["", f"{'activation':<18}{'dtype':<9}{'check':<15}worst error ÷ allowed"]
-        for group in groups:
-            members = [j for j in self.judgements if (j.activation, j.dtype, j.check) == group and j.judged]
-            worst = max(members, key=lambda j: j.ratio, default=None)
-            shown = f"{worst.ratio:.2f}  ({worst.name}, {worst.case})" if worst else "not judged"
-            lines.append(f"{group[0]:<18}{group[1]:<9}{group[2]:<15}{shown}")
+        for activation, dtype, check in groups:
+            part = Report([j for j in self.judgements if (j.activation, j.dtype) == (activation, dtype)])
+            lines.append(f"{activation:<18}{dtype:<9}{check:<15}{describe(part.worst(check))}")
         if self.findings:
-            lines += ["", *(str(finding) for finding in self.findings[:10])]
-        if len(self.findings) > 10:
-            lines.append(f"… and {len(self.findings) - 10} more findings")
+            wrong = {finding.name for finding in self.findings}
+            right = [name for name in dict.fromkeys(j.name for j in self.judgements) if name not in wrong]
+            lines += ["", *self.summary(), *([f"Right wherever compared: {', '.join(right)}"] if right else [])]
         return "\n".join(lines)
+
+
+def describe(worst: Judgement | None) -> str:
+    """Say how close the worst tensor of a check came, and which it was."""
+    if worst is None:
+        return "not judged"
+    if worst.allowed == 0:
+        return "equal in every bit" if worst.right else f"differ  ({worst.name}, {worst.case})"
+    return f"{worst.ratio:.3g}  ({worst.name}, {worst.case})"

@@ -10,17 +10,19 @@ Theorem. Let h, z be exact and ĥ, ẑ an implementation's. With A_t = |W||x_t| 
     |ẑ_t − z_t| ≤ Ez_t = |u| Eh_{t−1} + γ_{M+2} (A_t + |u| (|h_{t−1}| + Eh_{t−1})) + 2(M+2)η
     |ĥ_t − h_t| ≤ Eh_t = c_t + kε (|h_t| + c_t) + cε + 2η,     c_t = Ez_t · sup |σ'| over [z_t − Ez_t, z_t + Ez_t]
 
-and, with s_t the slope, Es_t what it may be off by, S_t = |s_t| + Es_t, v_t = dh_t + u ⊙ dz_{t+1},
+(and c_t is at most σ(z_t + Ez_t) − σ(z_t − Ez_t), since σ is monotone). With s_t the slope, Es_t what it may be off
+by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u ⊙ dz_{t+1},
 
-    Ev_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
-    Edz_t = S_t Ev_t + Es_t |v_t| + 2ε S_t (|v_t| + Ev_t) + 2η
+    Eg_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
+    Edz_t = S_t Eg_t + Es_t |g_t| + 2ε S_t (|g_t| + Eg_t) + 2η
 
 Proof. Induction on t: the first term of each line carries the error of the step before, and the others are
-the rounding of this step's operations, taken at magnitudes |exact| + E, which bound the implementation's own;
-so nothing of second order is dropped. ∎  The gradients are sums of products with dz, which the model covers.
+the rounding of this step's operations, taken at magnitudes |exact| + E, which bound the implementation's own.
+Two roundings are counted as γ_3 and one as 2ε, which pays for their products. ∎  The gradients are sums of products
+with dz, which the model covers.
 
-Gradients are judged on the implementation's own h: its slopes and its h_{t−1} are inputs of backward. This
-tells a wrong backward from a wrong forward, and what rounding did to h is not counted again. Where z lies
+The specification judges gradients on the implementation's own h: its slopes and its h_{t−1} are inputs of backward.
+This tells a wrong backward from a wrong forward, and what rounding did to h is not counted again. Where z lies
 within Ez of a kink, the slopes of both sides are allowed.
 """
 
@@ -35,8 +37,8 @@ from ..array_module import Array
 
 # What the library functions behind σ may be off by: k units of roundoff relative, c absolute. Vendors document up
 # to 4 ulp, that is k = 8; formulas such as (1 − e) / (1 + e) lose a few units absolutely. A leaky slope such as
-# 0.01 is itself rounded, and multiplied once.
-EVALUATION = {"identity": (0, 0), "relu": (0, 0), "leaky_relu": (2, 0)}
+# 0.01 is itself rounded, and multiplied once: (1 + ε)² < 1 + 3ε.
+EVALUATION = {"identity": (0, 0), "relu": (0, 0), "leaky_relu": (3, 0)}
 _SMOOTH = (8, 4)
 
 
@@ -104,14 +106,15 @@ def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: 
 def local_z_error(drive_size: Array, inputs: int, u: Array, h_prev: Array, model: Rounding) -> Array:
     """Bound |ẑ_t − z_t| where z_t is formed from the implementation's own h_{t−1}: one step's rounding."""
     ε, η, _ = model
-    return gamma(inputs + 2, ε) * (drive_size + np.abs(u) * np.abs(h_prev)) + 2 * (inputs + 2) * η  # type: ignore[no-any-return]
+    size = drive_size + np.abs(u) * np.abs(h_prev)
+    return np.where(size > 0, gamma(inputs + 2, ε) * size + 2 * (inputs + 2) * η, 0)  # zeros add up exactly
 
 
 def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
     """Bound how far the slope that an implementation uses may be from σ'(z), if its ẑ is within Ez of z."""
     assert activation.sup_curvature is not None, "every built-in activation has it"
-    moved = np.minimum(activation.sup_curvature(z - Ez, z + Ez) * Ez, activation.max_slope)
-    return of_slopes_by_state(activation, z, slope, Ez, model) + moved  # type: ignore[no-any-return]
+    moved = np.minimum(Ez * activation.sup_curvature(z - Ez, z + Ez), activation.max_slope)
+    return np.asarray(moved + of_slopes_by_state(activation, z, slope, Ez, model))
 
 
 def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
@@ -119,13 +122,17 @@ def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array
 
     Where σ is smooth, ĥ = σ(ẑ) up to kε|ĥ| + cε. A slope computed from ĥ, as 1 − ĥ² or ĥ(1 − ĥ), has up to three
     roundings of numbers up to 1; one computed from ẑ differs from it by at most 2(k + c)ε, since |d slope/dh| ≤ 2.
+    Backward may also form ẑ anew, in another order: two such ẑ differ by up to 2 Ez.
     """
     ε = model.unit
     if activation.kink is not None and activation.alpha is not None:
-        unsure = np.abs(z - activation.kink) <= Ez
-        return np.where(unsure, abs(1 - activation.alpha), ε * np.abs(slope))
+        unsure = (np.abs(z - activation.kink) <= Ez) & (Ez > 0)  # 0 = W·0 + u·0 + 0 is exact: no doubt about that slope
+        rounded = ε * np.abs(slope)
+        return np.asarray(np.where(unsure, abs(1 - activation.alpha) + ε * activation.max_slope, rounded))
+    assert activation.sup_curvature is not None, "every built-in activation has it"
     k, c = _evaluation(activation)
-    return np.full_like(slope, (2 * k + 2 * c + 3) * ε if (k or c) else 0)
+    anew = np.minimum(2 * Ez * activation.sup_curvature(z - Ez, z + Ez), activation.max_slope)
+    return np.asarray(anew + ((2 * k + 2 * c + 3) * ε if (k or c) else 0))
 
 
 def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
@@ -149,10 +156,10 @@ def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev
     Edz = np.empty_like(dz)
     dz_next, carried = np.zeros_like(dz[0]), np.zeros_like(dz[0])
     for t in reversed(range(T)):
-        v = dh[t] + u * dz_next
-        Ev = (np.abs(u) * carried + gamma(3, ε) * (np.abs(dh[t]) + np.abs(u) * (np.abs(dz_next) + carried)) + 2 * η)
+        g = dh[t] + u * dz_next
+        Eg = np.abs(u) * carried + gamma(3, ε) * (np.abs(dh[t]) + np.abs(u) * (np.abs(dz_next) + carried)) + 2 * η
         S = np.abs(slope[t]) + Es[t]
-        carried = Edz[t] = S * Ev + Es[t] * np.abs(v) + 2 * ε * S * (np.abs(v) + Ev) + 2 * η
+        carried = Edz[t] = S * Eg + Es[t] * np.abs(g) + 2 * ε * S * (np.abs(g) + Eg) + 2 * η
         dz_next = dz[t]
 
     size, terms = np.abs(dz) + Edz, T * B
@@ -172,5 +179,5 @@ def _evaluation(activation: Activation) -> tuple[int, int]:
 
 
 def _sup_slope(activation: Activation, z: Array, Ez: Array) -> Array:
-    assert activation.sup_slope is not None, "checked by the caller"
+    assert activation.sup_slope is not None, "every built-in activation has it"
     return activation.sup_slope(z - Ez, z + Ez)
