@@ -112,8 +112,7 @@ def is_builtin(activation: Activation) -> bool:
 def _by_sign(y: Array, above: Any, below: Any) -> Array:
     """`above` where y > 0, `below` where y ≤ 0, and y itself, a NaN, where it is neither."""
     xp = namespace(y)
-    result: Array = xp.where(y.real > 0, above, xp.where(y.real <= 0, below, y))
-    return result
+    return xp.where(y.real > 0, above, xp.where(y.real <= 0, below, y))
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
@@ -122,17 +121,17 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     Parameters
     ----------
     alpha : float
-        Slope below 0: finite and above 0, so that h keeps the sign of z. For 0, take "relu".
+        Slope below 0, from 1e-30 to 1e30, so that h keeps the sign of z in every dtype. For 0, take "relu".
 
     Raises
     ------
     TypeError, ValueError
         alpha is not such a number.
     """
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.floating):
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.integer | np.floating):
         raise TypeError(f"alpha: expected a number; got {type(alpha).__name__}.")
-    if not 0 < alpha < math.inf:
-        raise ValueError("alpha: expected a finite slope above 0, so that h keeps the sign of z "
+    if not 1e-30 <= alpha <= 1e30:
+        raise ValueError("alpha: expected a slope from 1e-30 to 1e30, so that h keeps the sign of z in every dtype "
                          f"(0 itself is 'relu'); got {alpha}.")
     return _leaky_relu(float(alpha))
 
@@ -182,29 +181,25 @@ relu = Activation(
 
 def _exp_minus_abs(z: Array) -> Array:
     xp = namespace(z)
-    e: Array = xp.exp(xp.where(z.real < 0, z, -z) if xp.iscomplexobj(z) else -xp.abs(z))
-    return e
+    return xp.exp(xp.where(z.real < 0, z, -z) if xp.iscomplexobj(z) else -xp.abs(z))
 
 
 def _logistic(z: Array) -> Array:
     """1 / (1 + exp(−z)), accurate relative to its value in both tails."""
     e = _exp_minus_abs(z)
-    result: Array = namespace(z).where(z.real < 0, e, 1) / (1 + e)
-    return result
+    return namespace(z).where(z.real < 0, e, 1) / (1 + e)
 
 
 def _logistic_slope(z: Array) -> Array:
     """The derivative of the logistic function, e / (1 + e)²: a bump, even in z, with no cancellation."""
     e = _exp_minus_abs(z)
-    result: Array = e / (1 + e) ** 2
-    return result
+    return e / (1 + e) ** 2
 
 
 def _logistic_curvature(z: Array) -> Array:
     """|second derivative| of the logistic function, for real z."""
     e = _exp_minus_abs(z)
-    result: Array = e * (1 - e) / (1 + e) ** 3
-    return result
+    return e * (1 - e) / (1 + e) ** 3
 
 
 def _sech2(z: Array) -> Array:
@@ -220,17 +215,15 @@ def _log1p(e: Array) -> Array:
     """log(1 + e), keeping small e also where e is complex (NumPy's complex log1p forms 1 + e first)."""
     xp = namespace(e)
     if not xp.iscomplexobj(e):
-        return xp.log1p(e)  # type: ignore[no-any-return]
+        return xp.log1p(e)
     log_modulus = xp.log1p(2 * e.real + e.real**2 + e.imag**2) / 2
-    result: Array = log_modulus + 1j * xp.arctan2(e.imag, 1 + e.real)
-    return result
+    return log_modulus + 1j * xp.arctan2(e.imag, 1 + e.real)
 
 
 def _softplus_pull(g: Array, h: Array) -> Array:
     """Pull back through softplus: its slope is 1 − exp(−h), here without cancellation at small h."""
     t = namespace(h).tanh(h / 2)
-    result: Array = 2 * t / (1 + t) * g
-    return result
+    return 2 * t / (1 + t) * g
 
 
 def _sup_of_bump(bump: Callable[[Array], Array], *peaks: float) -> Callable[[Array, Array], Array]:
@@ -261,7 +254,7 @@ sigmoid = Activation(
 
 softplus = Activation(
     name="softplus",
-    value=lambda z: _log1p(_exp_minus_abs(z)) + namespace(z).where(z.real > 0, z, 0),
+    value=lambda z: _log1p(_exp_minus_abs(z)) + namespace(z).where(z.real >= 0, z, 0),
     slope=_logistic,
     pull_by_state=_softplus_pull,
     max_slope=1.0,

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import TypeVar
 
 from rich import box
@@ -15,7 +16,8 @@ from rich.table import Table
 
 from . import __version__, bench
 from .bench import Result
-from .oracle import Report, installation
+from .oracle import Report, installation, write_vectors
+from .oracle.isolation import CannotRun, Isolated
 from .oracle.verification import CHECKS
 
 Item = TypeVar("Item")
@@ -28,14 +30,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"indrnn-np {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    verify = commands.add_parser("verify", help="verify every engine of this installation",
-                                 description="Verify every engine of this installation against complex-step "
-                                 "derivatives, exact vectors, Eq. 4 and the specification. Exit code 0 or 1.")
-    verify.add_argument("--engine", help="verify this engine (or torch.nn.RNN) alone")
-    verify.add_argument("--activation", help="verify this activation alone")
-    verify.add_argument("--dtype", choices=installation.DTYPES, help="verify this dtype alone")
+    verify = commands.add_parser("verify", help="verify an implementation, or every engine of this installation",
+                                 description="Verify an implementation against complex-step derivatives, exact "
+                                 "vectors, Eq. 4 and the specification. Exit code 0: right, 1: wrong, 2: cannot run.")
+    verify.add_argument("target", nargs="?", metavar="FILE.py:FUNCTION",
+                        help="your implementation, or package.module:function; it runs in a process of its own. "
+                        "Without it, every engine of this installation is verified")
+    verify.add_argument("--engine", help="without a target: this engine (or torch.nn.RNN) alone")
+    verify.add_argument("--activation", help="this activation alone (default: relu for a target, else all)")
+    verify.add_argument("--dtype", choices=installation.DTYPES, help="this dtype alone")
+    verify.add_argument("--case", metavar="ID", help="this case alone, as a finding names it")
+    verify.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+                        help="limit of one call of the target (default 60)")
     verify.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     verify.set_defaults(run=run_verify)
+
+    vectors = commands.add_parser("vectors", help="copy out the conformance vectors",
+                                  description="Write the conformance vectors, JSON for any language, into a folder.")
+    vectors.add_argument("folder", metavar="FOLDER")
+    vectors.set_defaults(run=run_vectors)
 
     measure = commands.add_parser("bench", help="measure the engines against PyTorch and a copy of memory",
                                   description="Time the recurrence, forward and backward, on one core: our "
@@ -49,16 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         code: int = options.run(options)
-    except (ValueError, ModuleNotFoundError) as error:
-        print(f"indrnn-np: {error}", file=sys.stderr)
+    except BrokenPipeError:  # whoever read our output has gone; nothing can be told
+        sys.stdout = None
+        return 2
+    except (ValueError, ImportError, CannotRun, OSError, MemoryError) as error:
+        print(f"indrnn-np: {error or type(error).__name__}", file=sys.stderr)
         return 2
     return code
 
 
 def run_verify(options: argparse.Namespace) -> int:
     """Verify the rows that the options leave, show them, and say whether all are right."""
-    rows = installation.rows(options.engine, options.activation, options.dtype)
-    reports = [(row, row.verify()) for row in _progress(rows, "Verifying")]
+    with ExitStack() as stack:
+        if options.target is None:
+            rows = installation.rows(options.engine, options.activation, options.dtype)
+        else:
+            candidate = stack.enter_context(Isolated(options.target, timeout=options.timeout))
+            rows = installation.rows_of(candidate, options.target, options.activation or "relu", options.dtype)
+        reports = [(row, row.verify(options.case)) for row in _progress(rows, "Verifying")]
     passed = all(report.passed for _, report in reports)
     if options.json:
         print(json.dumps({"passed": passed, "version": __version__, "rows": [
@@ -66,7 +87,15 @@ def run_verify(options: argparse.Namespace) -> int:
             for row, report in reports]}))
     else:
         _show_verification(reports)
+        _show_findings(reports, options.target)
     return 0 if passed else 1
+
+
+def run_vectors(options: argparse.Namespace) -> int:
+    """Copy out the conformance vectors, and say what was written."""
+    for path in write_vectors(options.folder):
+        print(path)
+    return 0
 
 
 def run_bench(options: argparse.Namespace) -> int:
@@ -93,14 +122,25 @@ def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> No
                       "[green]ok[/]" if report.passed else "[red]WRONG[/]")
     console = Console(highlight=False)
     console.print(table)
-    for _, report in reports:
-        for line in report.summary():
-            console.print(line, markup=False, soft_wrap=True)
     tensors = sum(len(report.judgements) for _, report in reports)
     loosely = sum(report.not_judged for _, report in reports)
     failed = sum(not report.passed for _, report in reports)
     console.print(f"{len(reports) - failed} of {len(reports)} rows right; {tensors} tensors compared, {loosely} of "
                   "them loosely (allowed error above 1 % of the values).", soft_wrap=True)
+
+
+def _show_findings(reports: Sequence[tuple[installation.Row, Report]], target: str | None) -> None:
+    """Print what is wrong, a line for each tensor and kind of fault, and a command that shows it again."""
+    console = Console(highlight=False)
+    for row, report in reports:
+        for line in report.summary():
+            console.print(line, markup=False, soft_wrap=True)
+        if report.not_given:
+            console.print(f"Not checked, since not returned: {', '.join(sorted(report.not_given))}", soft_wrap=True)
+        if report.findings and report.findings[0].case != "all":
+            what = target or f"--engine {row.implementation}"
+            console.print(f"Reproduce: indrnn-np verify {what} --activation '{row.activation}' --dtype {row.dtype} "
+                          f"--case '{report.findings[0].case}'", markup=False, soft_wrap=True)
 
 
 def _table(title: str) -> Table:
@@ -135,7 +175,7 @@ def _show_bench(outcome: Result) -> None:
 def _progress(items: Iterable[Item], title: str) -> Iterable[Item]:
     """Show a bar on a terminal, nothing in a pipe."""
     console = Console(stderr=True)
-    return track(items, title, console=console, transient=True, disable=not console.is_terminal)
+    return track(items, title, console=console, transient=True) if console.is_terminal else items
 
 
 def _shape(text: str) -> tuple[int, int, int]:

@@ -74,7 +74,7 @@ def forward(a: Array, u: Array, h0: Array, activation: str | Activation) -> Arra
         h_prev = h[t - 1] if t > 0 else h0
         z = a[t] + u * h_prev                                       # (i)
         h[t] = σ(z)                                                 # (ii)
-    return h  # type: ignore[no-any-return]
+    return h
 
 
 def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
@@ -107,7 +107,8 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
         h_prev = h[t - 1] if t > 0 else h0
         z = a[t] + u * h_prev if σ.needs_z and a is not None else None
         g = dh[t] + u * dz                                          # (iii)
-        dz = da[t] = σ.pull(g, z, h[t])                             # (iv)
+        da[t] = σ.pull(g, z, h[t])                                  # (iv)
+        dz = da[t]
         du += (dz * h_prev).sum(axis=0)                             # (v)
     return RecurrenceGradients(da, du, u * dz)                      # (v)
 

@@ -10,7 +10,7 @@ floating point too, for any right implementation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -24,13 +24,14 @@ class NotExact(ArithmeticError):
 
 
 class Results(NamedTuple):
+    z: Cube
     h: Cube
+    dz: Cube
     dx: Cube
     dW: Matrix
     du: Vector
     db: Vector
     dh0: Matrix
-    zeros: int  # pre-activations that are exactly zero
 
 
 def exact_sum(terms: Iterable[Fraction]) -> Fraction:
@@ -64,22 +65,13 @@ def run(x: Cube, W: Matrix, u: Vector, b: Vector, h0: Matrix, dh: Cube, below: F
 
     every = [(t, s) for t in range(T) for s in range(B)]
     return Results(
+        z=z,
         h=h,
+        dz=dz[:T],
         dx=[[[exact_sum(dz[t][s][n] * W[n][m] for n in range(N)) for m in range(M)] for s in range(B)]
             for t in range(T)],
         dW=[[exact_sum(dz[t][s][n] * x[t][s][m] for t, s in every) for m in range(M)] for n in range(N)],
         du=[exact_sum(dz[t][s][n] * (h[t - 1] if t else h0)[s][n] for t, s in every) for n in range(N)],
         db=[exact_sum(dz[t][s][n] for t, s in every) for n in range(N)],
         dh0=[[u[n] * dz[0][s][n] for n in range(N)] for s in range(B)],
-        zeros=sum(v == 0 for plane in z for row in plane for v in row),
     )
-
-
-def shape_of(nested: Sequence[object] | Fraction) -> list[int]:
-    """Shape of a nested list."""
-    return [] if isinstance(nested, Fraction) else [len(nested), *shape_of(nested[0])]  # type: ignore[arg-type]
-
-
-def flat(nested: object) -> list[Fraction]:
-    """Elements of a nested list in C order."""
-    return [nested] if isinstance(nested, Fraction) else [v for part in nested for v in flat(part)]  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ class Mutant(NamedTuple):
 
 
 G = "g = dh[t] + u * dz"
-DZ = "dz = da[t] = σ.pull(g, z, h[t])"
+DZ = "da[t] = σ.pull(g, z, h[t])"
 DU = "du += (dz * h_prev).sum(axis=0)"
 END = "return RecurrenceGradients(da, du, u * dz)"
 Z = "z = a[t] + u * h_prev"
@@ -46,9 +46,9 @@ MUTANTS = [
     Mutant("u squared in the carry", "backward", G, G.replace("u * dz", "u * u * dz")),
     Mutant("no carry: truncated after one step", "backward", G, G.replace(" + u * dz", "")),
     Mutant("truncated after four steps", "backward", G, G.replace("u * dz", "(u * dz if t % 4 != 3 else 0)")),
-    Mutant("slope on the direct part only", "backward", DZ, "dz = da[t] = σ.pull(dh[t], z, h[t]) + u * dz",
+    Mutant("slope on the direct part only", "backward", DZ, "da[t] = σ.pull(dh[t], z, h[t]) + u * dz",
            ("identity",)),
-    Mutant("slope forgotten", "backward", DZ, "dz = da[t] = g", ("identity",)),
+    Mutant("slope forgotten", "backward", DZ, "da[t] = g", ("identity",)),
     Mutant("slope at the step before", "backward", DZ,
            DZ.replace("z, h[t])", "None if z is None else a[t - 1] + u * h[t - 2], h[t - 1])"), ("identity",)),
     Mutant("slope of the drive, without the recurrence", "backward", "z = a[t] + u * h_prev if", "z = a[t] if",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -122,3 +123,76 @@ def test_a_bad_option_exits_2_and_names_it(capsys, arguments, message: str) -> N
 def test_too_few_rounds_to_measure_are_refused() -> None:
     with pytest.raises(ValueError, match="rounds: expected at least two"):
         bench.measure((2, 1, 1), range(1))
+
+
+RIGHT = """
+import numpy as np
+import indrnn_np as ir
+
+def right(x, W, u, b, h0, dh, activation):
+    trace = ir.forward(x, W, u, b, h0, activation)
+    return {"h": trace.h, **ir.backward(dh, trace)._asdict()}
+
+def no_carry(x, W, u, b, h0, dh, activation):
+    result = right(x, W, u, b, h0, dh, activation)
+    return {**result, "dh0": 0 * result["dh0"]}
+
+def dies(**given):
+    import os
+    os._exit(7)
+
+def hangs(**given):
+    while True:
+        pass
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT, encoding="utf-8")
+    return file
+
+
+def test_an_implementation_in_a_file_is_verified_and_exits_0(mine, capsys) -> None:
+    assert cli.main(["verify", f"{mine}:right", "--activation", "tanh", "--dtype", "float32"]) == 0
+    assert "1 of 1 rows right" in capsys.readouterr().out
+
+
+def test_a_wrong_one_exits_1_with_the_cause_and_a_line_that_shows_it_again(mine, capsys) -> None:
+    assert cli.main(["verify", f"{mine}:no_carry", "--dtype", "float32"]) == 1
+    shown = capsys.readouterr().out
+    assert "Looks like: a gradient is zero" in shown
+    line = next(line for line in shown.splitlines() if line.startswith("Reproduce: indrnn-np "))
+    assert cli.main(shlex.split(line)[2:]) == 1
+    assert "dh0[" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("dies", "crashed: exit status 7"),
+                                               ("hangs", "timed out: no answer within 1 s")])
+def test_one_that_dies_or_hangs_is_a_finding_and_exits_1(name, verdict, mine, capsys) -> None:
+    arguments = ["verify", f"{mine}:{name}", "--dtype", "float32", "--timeout", "1"]
+    assert cli.main(arguments) == 1
+    assert verdict in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("target", "message"), [
+    ("nothere.py:right", "target: expected a file that is there; got 'nothere.py'"),
+    ("{mine}:left", "expected one of right, no_carry, dies, hangs; got 'left'"),
+    ("{mine}", "target: expected"),
+])
+def test_one_that_cannot_be_run_exits_2_with_one_sentence(target, message, mine, capsys) -> None:
+    assert cli.main(["verify", target.format(mine=mine)]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_vectors_are_copied_out(tmp_path, capsys) -> None:
+    assert cli.main(["vectors", str(tmp_path / "here")]) == 0
+    written = capsys.readouterr().out.splitlines()
+    assert {"manifest.json", "exact.json"} <= {path.name for path in (tmp_path / "here").iterdir()}
+    assert len(written) == len(list((tmp_path / "here").iterdir()))
+    (tmp_path / "file").write_text("")
+    assert cli.main(["vectors", str(tmp_path / "file")]) == 2

@@ -102,8 +102,8 @@ def test_the_adjoint_identity_tells_a_wrong_transpose() -> None:
     (lambda: complex_step(np.sum, [1.0]), "x: expected a real floating-point NumPy array; got list"),
     (lambda: complex_step(np.sum, np.ones(2, int)), "x: expected a real floating-point NumPy array; got int64"),
     (lambda: complex_step(np.sum, np.ones(0)), r"x: expected at least one coordinate; got shape \(0,\)"),
-    (lambda: complex_step(np.sum, np.ones(2), step=0), "step: expected a number above 0; got 0"),
-    (lambda: central_difference(np.sum, np.ones(2), step=-1), "step: expected a number above 0; got -1"),
+    (lambda: complex_step(np.sum, np.ones(2), step=0), "step: expected a finite number above 0; got 0"),
+    (lambda: central_difference(np.sum, np.ones(2), step=-1), "step: expected a finite number above 0; got -1"),
     (lambda: adjoint_identity({"y": np.ones(2)}, {"z": np.ones(2)}, {}, {}), r"pushed: expected the names of"),
     (lambda: adjoint_identity({"y": np.ones(2)}, {"y": np.ones(3)}, {}, {}), r"pushed\['y'\]: expected shape \(2,\)"),
 ])

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
 from mutants import MUTANTS, Mutant, build
 
 import indrnn_np as ir
-from indrnn_np.oracle import candidates, installation, references
-from indrnn_np.oracle.cases import Case
+from indrnn_np.oracle import candidates, installation, references, verification
+from indrnn_np.oracle.cases import STANDARD, Case
 from indrnn_np.oracle.report import judge
 from indrnn_np.oracle.verification import CHECKS
 
 
 def verify(mutant: Mutant, activation: str) -> ir.oracle.Report:
     with np.errstate(all="ignore"):
-        return ir.oracle.verify(candidates.from_recurrence(build(mutant)), (activation,), ("float32",))
+        return ir.oracle.verify(candidates.from_recurrence(build(mutant)), (activation,), ("float32",), diagnose=False)
 
 
 @pytest.mark.parametrize("engine", ir.engines.available())
@@ -28,7 +29,11 @@ def test_every_engine_of_this_package_is_right(engine: str, activation: str) -> 
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_every_planted_mistake_is_caught_in_every_activation_that_it_changes(mutant: Mutant) -> None:
+def test_every_planted_mistake_is_caught_in_every_activation_that_it_changes(mutant: Mutant, monkeypatch) -> None:
+    """By the specification alone, and without the cases of 2000 steps, which would take most of the time."""
+    shorter = {id: recipe for id, recipe in STANDARD.items() if recipe.T <= 300}
+    check = CHECKS[0]._replace(cases=verification._from(shorter))
+    monkeypatch.setattr(verification, "CHECKS", (check,))
     for activation in installation.NAMES:
         if activation not in mutant.harmless_in:
             assert not verify(mutant, activation).passed, f"{mutant.name} passes with {activation}"
@@ -63,9 +68,10 @@ def unsteady(**given):
     (with_change("h", lambda v: v * np.float32("nan")), "not finite", "h", ""),
     (with_change("dx", lambda v: v / np.float32(0)), "not finite", "dx", ""),
     (with_change("dh0", lambda v: v * np.float32(1.001)), "wrong", "dh0", "elements are off"),
-    (lambda **given: {k: v for k, v in right(**given).items() if k != "db"}, "missing", "db", "expected shape"),
     (lambda **given: 1 / 0, "crashed", "", "ZeroDivisionError: division by zero"),
     (lambda **given: None, "crashed", "", "TypeError"),
+    (lambda **given: sys.exit(0), "crashed", "", "SystemExit"),
+    (lambda **given: {**right(**given), "dw": 0}, "crashed", "", "expected no other names than h, dx, dW"),
     (lambda x, W: None, "crashed", "", "unexpected keyword argument"),
     (unsteady, "modifies its inputs", "x", ""),
 ])
@@ -164,5 +170,5 @@ def test_every_tensor_of_every_activation_is_judged_in_some_case() -> None:
             judged = {(j.check, j.name) for j in report.judgements if j.judged}
             assert {name for check, name in judged if check == "specification"} == {"h", "dx", "dW", "du", "db", "dh0"}
             assert {name for check, name in judged if check == "complex step"} == {"h", "dx", "dW", "du", "db", "dh0"}
-            assert {name for check, name in judged if check == "Eq. 4"} == {"dx", "dh0"}
+            assert {name for check, name in judged if check == "Eq. 4"} == {"h", "dx", "dh0"}
             assert report.not_judged < 0.1 * len(report.judgements)

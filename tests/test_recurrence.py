@@ -225,3 +225,22 @@ def test_a_user_s_own_activation_runs_and_differentiates() -> None:
     gradients = ir.recurrent_backward(dh, h, a, u, h0, swish)
     numerical = complex_step(lambda v: (dh * ir.recurrence.forward(a + 0j, v, h0 + 0j, swish)).sum(), u)
     assert (abs(gradients.du - numerical) <= 1e-13 * abs(dh).sum()).all()
+
+
+def test_a_user_s_activation_that_computes_in_another_dtype_does_not_change_the_results_dtype() -> None:
+    c = np.float64(0.8)
+    mine = ir.Activation("mine", lambda z: np.tanh(c * z), lambda z: c * (1 - np.tanh(c * z) ** 2))
+    a, u = np.ones((3, 1, 1), np.float32), np.ones(1, np.float32)
+    h = ir.recurrent_forward(a, u, None, mine)
+    assert {v.dtype for v in (h, *ir.recurrent_backward(h, h, a, u, None, mine))} == {np.dtype(np.float32)}
+
+
+def test_the_complex_step_is_right_where_z_is_exactly_zero() -> None:
+    zero, u = np.zeros((2, 1, 1)), np.array([0.5])
+    for activation in installation.NAMES:
+        def J(h0: np.ndarray, activation: str = activation) -> np.ndarray:
+            return ir.recurrence.forward(zero + 0j, u + 0j, h0, activation)[0].sum()
+        h = ir.recurrence.forward(zero, u, zero[0], activation)
+        dh = np.array([1.0, 0.0]).reshape(2, 1, 1)
+        gradients = ir.recurrence.backward(dh, h, zero, u, zero[0], activation)
+        assert complex_step(J, zero[0]) == pytest.approx(gradients.dh0, rel=1e-14)

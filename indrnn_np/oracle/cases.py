@@ -3,7 +3,8 @@
 In most of them all sizes differ, so that no transpose hides; cotangents are random and differ at every step, so
 that no reversal or shift hides; biases and initial states are not zero. The pre-activations are *placed*: the drive
 is chosen so that each z_t lands on a drawn value away from zero, where kinks are. That needs no filtering and lets
-some neurons fire always, some seldom, some never. One case has every z_t exactly on the kink.
+some neurons fire always, some seldom, some never. One case has every z_t exactly on the kink; in a few, whose W is
+dense in every shape, z falls where it falls.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Recipe:
     firing : shares of steps at which z > 0, handed out to the neurons in turn
     size : typical |z|
     cotangent : "every" step, or the "last", or the "first" alone
+    inputs : if given, W is a dense (N, inputs) and nothing is placed: z falls where it falls
     loudness : size of the cotangents
     mixing : False sets W = I and b = 0, so that the drive is x and dx is dz
     """
@@ -74,6 +76,7 @@ class Recipe:
     firing: tuple[float, ...] = (1.0, 0.5, 0.9)
     size: float = 1.0
     cotangent: str = "every"
+    inputs: int | None = None
     loudness: float = 1.0
     mixing: bool = True
 
@@ -93,6 +96,15 @@ STANDARD = {
     "saturated": Recipe(13, 2, 3, 2, size=4.0),
     "tiny": Recipe(13, 3, 2, 2, size=1e-3),
     "on-the-kink": Recipe(4, 2, 3, 2, size=0.0),
+    "fewer-inputs": Recipe(6, 3, 7, 0, inputs=2),
+    "square": Recipe(6, 2, 4, 0, inputs=4),
+    "one-neuron": Recipe(9, 3, 1, 0, inputs=2),
+    "huge": Recipe(6, 2, 3, 1, size=300.0),
+    "minute": Recipe(6, 2, 3, 1, size=1e-9),
+    "steep": Recipe(5, 2, 4, 1, low=2.0, high=8.0),
+    "fading": Recipe(8, 2, 4, 1, low=1e-4, high=0.2, firing=(1.0,), cotangent="last"),
+    "deafening": Recipe(7, 2, 3, 1, loudness=1e12),
+    "whispered": Recipe(7, 2, 3, 1, loudness=1e-12),
     "loud": Recipe(10, 3, 4, 1, loudness=1e3),
     "last-only": Recipe(31, 2, 3, 1, low=0.95, high=1.0, firing=(1.0, 0.97), cotangent="last"),
     "first-only": Recipe(8, 2, 3, 1, cotangent="first"),
@@ -127,12 +139,16 @@ def draw(id: str, recipe: Recipe, activation: str, dtype: str, seed: int = 0) ->
     rng = np.random.default_rng([seed, zlib.crc32(f"{id} {activation}".encode())])
     T, B, N, M = recipe.T, recipe.B, recipe.N, recipe.N + recipe.extra
     rounded = functools.partial(np.asarray, dtype=dtype)
-    u = rounded(_recurrent_weight(recipe, rng, dtype))
+    σ = resolve(activation)
+    u = rounded(_recurrent_weight(recipe, rng, dtype) / max(1.0, σ.max_slope))  # placing feeds rounding back by |u| σ'
     h0 = rounded(rng.uniform(-1, 1, (B, N)) * recipe.size)
     dh = rounded(rng.standard_normal((T, B, N)) * recipe.loudness)
     if recipe.cotangent != "every":
         dh[slice(0, -1) if recipe.cotangent == "last" else slice(1, None)] = 0
-    drive = _placed_drive(recipe, rng, u, h0, resolve(activation))
+    if recipe.inputs is not None:
+        return Case(id, activation, rounded(rng.uniform(-2, 2, (T, B, recipe.inputs)) * recipe.size),
+                    rounded(rng.uniform(-1, 1, (N, recipe.inputs))), u, rounded(rng.uniform(-0.5, 0.5, N)), h0, dh)
+    drive = _placed_drive(recipe, rng, u, h0, σ)
     if not recipe.mixing:
         return Case(id, activation, rounded(drive), np.eye(N, dtype=dtype), u, np.zeros(N, dtype), h0, dh)
 
@@ -164,5 +180,4 @@ def _placed_drive(recipe: Recipe, rng: np.random.Generator, u: Array, h0: Array,
     fires = rng.random(shape) < np.resize(recipe.firing, recipe.N)
     z = np.where(fires, 1, -1) * rng.uniform(0.2, 1.5, shape) * recipe.size
     h_prev = np.concatenate([h0[None], σ(z)[:-1]])
-    drive: Array = z - u.astype(float) * h_prev
-    return drive
+    return z - u.astype(float) * h_prev

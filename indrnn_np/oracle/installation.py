@@ -23,9 +23,9 @@ class Row(NamedTuple):
     dtype: str
     candidate: Candidate
 
-    def verify(self) -> Report:
-        """Verify it."""
-        return verify(self.candidate, (self.activation,), (self.dtype,))
+    def verify(self, case: str | None = None) -> Report:
+        """Verify it, on all cases or on one."""
+        return verify(self.candidate, (self.activation,), (self.dtype,), case)
 
 
 def rows(engine: str | None = None, activation: str | None = None, dtype: str | None = None) -> list[Row]:
@@ -51,3 +51,9 @@ def rows(engine: str | None = None, activation: str | None = None, dtype: str | 
     if not found:
         raise ValueError(f"activation: {engine} knows {', '.join(candidates.TORCH_ACTIVATIONS)}; got {activation!r}.")
     return found
+
+
+def rows_of(candidate: Candidate, name: str, activation: str, dtype: str | None = None) -> list[Row]:
+    """Return what there is to verify of somebody's own implementation: one activation, one dtype or both."""
+    return [Row(name, resolve(activation).name, precision, candidate) for precision in DTYPES
+            if dtype in (None, precision)]

@@ -166,5 +166,5 @@ def _floating(name: str, x: Array) -> Array:
 
 
 def _positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name}: expected a number above 0; got {value}.")
+    if not 0 < value < np.inf:
+        raise ValueError(f"{name}: expected a finite number above 0; got {value}.")

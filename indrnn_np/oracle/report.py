@@ -18,13 +18,14 @@ class Finding:
 
     Attributes
     ----------
-    verdict : "wrong", "wrong shape or dtype", "not finite", "missing", "modifies its inputs", "crashed"
-        or "nothing judged"
+    verdict : "wrong"; "imprecise" (the right function, but in a lower precision than its dtype's); "kink convention"
+        (another slope at z = 0, and nothing else); "not deterministic"; "modifies its inputs"; "wrong shape or dtype";
+        "not finite"; "crashed"; "timed out"; "out of memory"; or "nothing judged"
     case, activation, dtype, check : which input, and which of the checks
     name : the tensor; empty where the verdict is not about one
     index : the element of that tensor with the largest error, in units of what is allowed
     got, want, allowed : there; None where there is no number to show
-    diagnosis : the likely cause, None where none is known
+    diagnosis : the likely cause; None where nothing known fits
     detail : the verdict in words, where numbers do not tell it
     """
 
@@ -49,6 +50,7 @@ class Finding:
         index = ", ".join(map(str, self.index or ()))
         digits = 9 if self.dtype == "float32" else 17
         extra = f". {self.detail}" if self.detail else ""
+        extra += f". Looks like: {self.diagnosis}" if self.diagnosis else ""
         return (f"{self.name}[{index}]: got {self.got:.{digits}g}, want {self.want:.{digits}g}, "
                 f"allowed error {self.allowed:.2g} {where}{extra}")
 
@@ -100,7 +102,7 @@ def judge(check: str, case: str, activation: str, name: str, got: Array, want: A
     want, allowed : the exact values and the errors allowed, of got's shape
     """
     error = np.abs(got.astype(want.dtype) - want)
-    wrong = ~(error <= allowed)  # a NaN is never within what is allowed
+    wrong = ~((error <= allowed) | (got == want))  # a NaN is never within what is allowed
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error == 0, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
         nonzero = want != 0
@@ -120,10 +122,12 @@ class Report:
     ----------
     judgements : every tensor that was compared
     findings : failures only
+    not_given : tensors that the candidate did not return, which are therefore not checked
     """
 
     judgements: list[Judgement] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    not_given: set[str] = field(default_factory=set)
 
     @property
     def passed(self) -> bool:
@@ -160,6 +164,8 @@ class Report:
         lines = [f"{'PASSED' if self.passed else 'FAILED'}: {len(self.judgements)} tensors compared"
                  + (f", {self.not_judged} of them loosely (allowed error above {SHARP:.0%} of the values)"
                     if self.not_judged else "")]
+        if self.not_given:
+            lines.append(f"Not checked, since not returned: {', '.join(sorted(self.not_given))}")
         groups = dict.fromkeys((j.activation, j.dtype, j.check) for j in self.judgements)
         if groups:
             lines += ["", f"{'activation':<18}{'dtype':<9}{'check':<15}worst error ÷ allowed"]

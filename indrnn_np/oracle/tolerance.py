@@ -89,16 +89,26 @@ def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: 
     -------
     StateErrors
     """
+    with np.errstate(all="ignore"):
+        bounds = _of_states(drive_size, inputs, u, h0, h, z, activation, model)
+        overflows = np.abs(h) + bounds.h >= model.largest  # beyond the largest number the model says nothing
+    return StateErrors(bounds.z, np.where(np.isnan(bounds.h) | overflows, np.inf, bounds.h))
+
+
+def _of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
+               model: Rounding) -> StateErrors:
     ε, η, _ = model
     γ = gamma(inputs + 2, ε)
     k, c = _evaluation(activation)
+    leaky = activation.alpha not in (None, 0.0)  # ½(1 + α)z + ½(1 − α)|z| is right too, to an error relative to z
     Ez, Eh = np.empty_like(z), np.empty_like(z)
     carried, size = np.zeros_like(h0), np.abs(h0)
     for t in range(len(z)):
         Ez[t] = np.abs(u) * carried + γ * (drive_size[t] + np.abs(u) * (size + carried)) + 2 * (inputs + 2) * η
         moved = np.minimum(Ez[t] * _sup_slope(activation, z[t], Ez[t]),
                            activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
-        carried = Eh[t] = moved + k * ε * (np.abs(h[t]) + moved) + c * ε + 2 * η
+        formula = 2 * ε * (np.abs(z[t]) + Ez[t]) if leaky else 0
+        carried = Eh[t] = moved + (k * ε * (np.abs(h[t]) + moved) if k else 0) + c * ε + formula + 2 * η
         size = np.abs(h[t])
     return StateErrors(Ez, Eh)
 
@@ -127,7 +137,7 @@ def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array
     ε = model.unit
     if activation.kink is not None and activation.alpha is not None:
         unsure = (np.abs(z - activation.kink) <= Ez) & (Ez > 0)  # 0 = W·0 + u·0 + 0 is exact: no doubt about that slope
-        rounded = ε * np.abs(slope)
+        rounded = ε * (np.abs(slope) + (2 if activation.alpha else 0))
         return np.asarray(np.where(unsure, abs(1 - activation.alpha) + ε * activation.max_slope, rounded))
     assert activation.sup_curvature is not None, "every built-in activation has it"
     k, c = _evaluation(activation)
@@ -149,8 +159,15 @@ def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev
 
     Returns
     -------
-    dict : dx, dW, du, db, dh0, each of its gradient's shape
+    dict : dx, dW, du, db, dh0, each of its gradient's shape; inf where the model bounds nothing
     """
+    with np.errstate(all="ignore"):
+        bounds = _of_gradients(x, W, u, dh, h_prev, Eh_prev, slope, Es, dz, model)
+    return {name: np.where(np.isnan(bound), np.inf, bound) for name, bound in bounds.items()}
+
+
+def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
+                  dz: Array, model: Rounding) -> dict[str, Array]:
     ε, η, _ = model
     T, B, N = dz.shape
     Edz = np.empty_like(dz)
