@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,9 @@ _HEADINGS = {"specification": "specifi-\ncation", "complex step": "complex\nstep
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code (0: right, 1: something is wrong, 2: could not be run)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no ÷ gets a question mark, not a traceback
+            stream.reconfigure(errors="replace")
     parser = argparse.ArgumentParser(prog="indrnn-np", description="IndRNN: verify it, measure it.")
     parser.add_argument("--version", action="version", version=f"indrnn-np {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -115,7 +119,7 @@ def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> No
         table.add_column(heading, no_wrap=True)
     for check in CHECKS:
         table.add_column(_HEADINGS.get(check.name, check.name), justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True, min_width=5)
     for row, report in reports:
         cells = [_cell(report, check.name) for check in CHECKS]
         table.add_row(row.implementation, row.activation, row.dtype, *cells,

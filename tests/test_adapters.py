@@ -85,6 +85,26 @@ def test_the_slope_of_maximum_in_jax_is_named_a_kink_convention() -> None:
     assert "at z = 0 the slope is taken as 0.5" in str(report)
 
 
+def fused(a, u, h0, dh, activation):
+    h = ir.recurrent_forward(a, u, h0, activation)
+    return {"h": h, **ir.recurrent_backward(dh, h, a, u, h0, activation)._asdict()}
+
+
+def test_the_recurrence_alone_is_verified_as_a_fused_kernel_computes_it() -> None:
+    assert ir.oracle.verify(ir.oracle.from_recurrence(fused), ("relu", "tanh")).passed
+
+    def wrong(**given):
+        result = fused(**given)
+        return {**result, "du": (result["da"] * result["h"]).sum((0, 1))}
+
+    report = ir.oracle.verify(ir.oracle.from_recurrence(wrong), dtypes=("float32",))
+    assert {(f.name, f.diagnosis) for f in report.findings} == {("du", "du takes h_t for h_{t−1}")}
+    forward_only = ir.oracle.from_recurrence(lambda **given: {"h": fused(**given)["h"]})
+    assert ir.oracle.verify(forward_only, dtypes=("float32",)).not_given == {"dx", "dW", "du", "db", "dh0"}
+    with pytest.raises(TypeError, match="function: expected a callable; got int"):
+        ir.oracle.from_recurrence(3)
+
+
 def test_a_missing_library_names_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(adapters, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"PyTorch is not installed: pip install 'indrnn-np\[torch\]'"):

@@ -17,8 +17,9 @@ from indrnn_np.oracle.verification import CHECKS
 
 
 def verify(mutant: Mutant, activation: str) -> ir.oracle.Report:
+    candidate = candidates.from_engine_module(build(mutant))
     with np.errstate(all="ignore"):
-        return ir.oracle.verify(candidates.from_recurrence(build(mutant)), (activation,), ("float32",), diagnose=False)
+        return ir.oracle.verify(candidate, (activation,), ("float32",), diagnose=False)
 
 
 @pytest.mark.parametrize("engine", ir.engines.available())
@@ -98,6 +99,19 @@ def test_a_wrong_number_is_shown_with_its_place_and_what_was_allowed() -> None:
     assert 0 < finding.allowed < 1e-4 * abs(finding.want)
     assert str(finding).startswith(f"du[4]: got {finding.got:.9g}, want {finding.want:.9g}, allowed error ")
     assert "1 of 5 elements are off" in str(finding)
+
+
+def test_the_first_bad_step_is_the_one_that_each_direction_meets_first() -> None:
+    def late(v: np.ndarray) -> np.ndarray:
+        v = v.copy()
+        v[3:5] += 1
+        return v
+
+    for name, step, walking in (("h", 3, "forward"), ("dx", 4, "backward")):
+        report = ir.oracle.verify(with_change(name, late), dtypes=("float32",), diagnose=False)
+        judgement = next(j for j in report.judgements if j.case == "small" and j.name == name and not j.right)
+        assert judgement.first_bad_step == step
+        assert f"first at [{step}] walking {walking} in time" in str(judgement.finding())
 
 
 def test_the_report_of_a_right_implementation_says_passed() -> None:

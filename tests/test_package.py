@@ -10,6 +10,7 @@ from importlib.metadata import metadata, requires, version
 from pathlib import Path
 
 import indrnn_np as ir
+from indrnn_np.oracle.mistakes import BACKWARD, FORWARD
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -65,6 +66,13 @@ def test_the_readme_s_first_block_is_the_two_commands() -> None:
     assert first
     assert first[1].splitlines() == ["pip install . && indrnn-np verify",
                                      "pip install '.[test]' && python -m pytest"]
+
+
+def test_the_counts_in_the_readme_are_those_of_the_code(tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"a catalogue of {len(FORWARD) + len(BACKWARD)} known mistakes" in readme
+    ir.oracle.write_vectors(tmp_path)
+    assert f"writes {len(ir.oracle.read_vectors(tmp_path))} cases as plain JSON" in readme
 
 
 def test_the_readme_s_examples_run_as_they_stand(tmp_path: Path) -> None:

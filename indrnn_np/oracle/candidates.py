@@ -6,6 +6,7 @@ diagonal of its recurrent gradient is du.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -25,17 +26,42 @@ def from_engine(name: str) -> Candidate:
     return candidate
 
 
-def from_recurrence(module: engines.Engine) -> Candidate:
-    """Return one layer around a recurrence: `forward` and `backward` with the signatures of an engine."""
+def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
+    """Return a candidate for `verify` around the recurrence alone, which is what a fused kernel computes.
+
+    The affine map around it is NumPy's, so dx, dW and db show da: dx = da W, dW = Σ da xᵀ, db = Σ da.
+
+    Parameters
+    ----------
+    function : callable
+        `function(a, u, h0, dh, activation)`, called by keyword, returns a mapping with h, da (T, B, N), du (N,) and
+        dh0 (B, N), or some of them.
+
+    Raises
+    ------
+    TypeError
+        function cannot be called.
+    """
+    if not callable(function):
+        raise TypeError(f"function: expected a callable; got {type(function).__name__}.")
+
     def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
-        σ = resolve(activation)
-        a = x @ W.T + b
-        h = module.forward(a, u, h0, σ)
-        da, du, dh0 = module.backward(dh, h, a, u, h0, σ)
-        rows = da.reshape(-1, len(u))
-        return {"h": h, "dx": da @ W, "dW": rows.T @ x.reshape(len(rows), -1), "du": du, "db": rows.sum(axis=0),
-                "dh0": dh0}
+        result = dict(function(a=x @ W.T + b, u=u, h0=h0, dh=dh, activation=activation))
+        if "da" in result:
+            da = result.pop("da")
+            rows = da.reshape(-1, len(u))
+            result |= {"dx": da @ W, "dW": rows.T @ x.reshape(len(rows), -1), "db": rows.sum(axis=0)}
+        return result
     return candidate
+
+
+def from_engine_module(module: engines.Engine) -> Candidate:
+    """Return a candidate around a module with `forward` and `backward` as an engine has them."""
+    def function(a: Array, u: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
+        σ = resolve(activation)
+        h = module.forward(a, u, h0, σ)
+        return {"h": h, **module.backward(dh, h, a, u, h0, σ)._asdict()}
+    return from_recurrence(function)
 
 
 def torch_installed() -> bool:

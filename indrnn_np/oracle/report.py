@@ -64,6 +64,8 @@ class Judgement:
     ratio : the largest error ÷ allowed error; at most 1 where right, inf for a NaN or where nothing is allowed
     judged : False where nothing is wrong, but the allowed error is too large against the values for that to mean much
     wrong, size : how many elements are off by more than allowed, of how many
+    first_bad_step : row of time where it goes wrong: the first one for h, the last for dx, which backward meets first;
+        None for tensors without time, and where nothing is wrong
     """
 
     check: str
@@ -79,6 +81,7 @@ class Judgement:
     wrong: int
     size: int
     judged: bool
+    first_bad_step: int | None = None
 
     @property
     def right(self) -> bool:
@@ -87,9 +90,12 @@ class Judgement:
 
     def finding(self) -> Finding:
         """Return this judgement as a finding."""
+        detail = f"{self.wrong} of {self.size} elements are off"
+        if self.first_bad_step is not None:
+            walking = "forward" if self.name == "h" else "backward"
+            detail += f", first at [{self.first_bad_step}] walking {walking} in time"
         return Finding("wrong" if np.isfinite(self.got) else "not finite", self.case, self.activation, self.dtype,
-                       self.check, self.name, self.index, self.got, self.want, self.allowed,
-                       detail=f"{self.wrong} of {self.size} elements are off")
+                       self.check, self.name, self.index, self.got, self.want, self.allowed, detail=detail)
 
 
 def judge(check: str, case: str, activation: str, name: str, got: Array, want: Array, allowed: Array) -> Judgement:
@@ -111,7 +117,14 @@ def judge(check: str, case: str, activation: str, name: str, got: Array, want: A
     judged = bool(share <= SHARP or wrong.any())  # too large an error is one, however much was allowed
     return Judgement(check, case, activation, got.dtype.name, name, float(ratio[index]), tuple(map(int, index)),
                      float(got[index]), float(want[index]), float(allowed[index]),
-                     int(wrong.sum()), got.size, judged)
+                     int(wrong.sum()), got.size, judged, _first_bad_step(name, wrong))
+
+
+def _first_bad_step(name: str, wrong: Array) -> int | None:
+    if wrong.ndim != 3 or not wrong.any():
+        return None
+    steps = np.flatnonzero(wrong.any(axis=(1, 2)))
+    return int(steps[0] if name == "h" else steps[-1])
 
 
 @dataclass

@@ -10,18 +10,9 @@ import numpy as np
 from ...activations import ACTIVATIONS
 from ...array_module import Array
 from ..cases import Case
-from .layer import Mistake, limit
+from .layer import Mistake, catalogue, limit
 
-BACKWARD: list[type[Mistake]] = []
-
-
-def mistake(text: str) -> Any:
-    """Enter a class in the catalogue under a sentence."""
-    def enter(cls: type[Mistake]) -> type[Mistake]:
-        cls.text = text
-        BACKWARD.append(cls)
-        return cls
-    return enter
+BACKWARD, mistake = catalogue()
 
 
 # The cotangents.

@@ -10,18 +10,9 @@ import numpy as np
 from ...activations import ACTIVATIONS
 from ...array_module import Array
 from ..cases import Case
-from .layer import Mistake
+from .layer import Mistake, catalogue
 
-FORWARD: list[type[Mistake]] = []
-
-
-def mistake(text: str) -> Any:
-    """Enter a class in the catalogue under a sentence."""
-    def enter(cls: type[Mistake]) -> type[Mistake]:
-        cls.text = text
-        FORWARD.append(cls)
-        return cls
-    return enter
+FORWARD, mistake = catalogue()
 
 
 @mistake("h0 is ignored: the first step starts from zero")

@@ -6,7 +6,7 @@ the candidate's own h, as the oracle judges them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -123,3 +123,19 @@ def limit(values: Array) -> tuple[float, ...]:
     """Guess the limit that clipped these values: the largest that is left, if it is of a size that one would set."""
     largest = float(np.abs(values).max())
     return (largest,) if 1e-3 < largest < np.inf else ()
+
+
+Enter = Callable[[type[Mistake]], type[Mistake]]
+
+
+def catalogue() -> tuple[list[type[Mistake]], Callable[[str], Enter]]:
+    """Return an empty list, and a decorator that enters a class in it under a sentence."""
+    entries: list[type[Mistake]] = []
+
+    def mistake(text: str) -> Enter:
+        def enter(cls: type[Mistake]) -> type[Mistake]:
+            cls.text = text
+            entries.append(cls)
+            return cls
+        return enter
+    return entries, mistake
