@@ -166,7 +166,7 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
         if (wrong := _unlike(outputs[name], shapes[name], case.dtype)):
             found("wrong shape or dtype", name, wrong)
             del outputs[name]
-        elif not np.array_equal(outputs[name], again[name], equal_nan=True):
+        elif name not in again or not np.array_equal(outputs[name], again[name], equal_nan=True):
             found("not deterministic", name, "two runs on the same input differ")
     if "h" in outputs and not np.isfinite(outputs["h"]).all():  # the gradients are judged on this h
         found("not finite", "h", "every state of this case is finite")
