@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 import indrnn_np as ir
-from indrnn_np.oracle import cases, installation, references, verification
-from indrnn_np.oracle.cases import Case
+from indrnn_np.oracle import installation, references, verification
+from indrnn_np.oracle.inputs import STANDARD, Case
 from indrnn_np.oracle.mistakes import BACKWARD, FORWARD, Mistake
 from indrnn_np.oracle.verification import Check
 
 TABLE = Path(__file__).parent.parent / "indrnn_np" / "oracle" / "mistakes" / "README.md"
 EVERY = (*FORWARD, *BACKWARD)
-QUICK = (Check("specification", verification._from({id: recipe for id, recipe in cases.STANDARD.items()
+QUICK = (Check("specification", verification._from({id: recipe for id, recipe in STANDARD.items()
                                                     if recipe.T <= 60 and recipe.N < 20}),
                references.specification, on_own_h=True),)
 PARAMETERS = {"UClamped": 1.0, "UClampedFromZero": np.inf, "WClamped": 1.0, "OtherLeak": 0.2, "StateClipped": 1.0,

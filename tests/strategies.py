@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from indrnn_np.oracle import installation
-from indrnn_np.oracle.cases import Case, Recipe, draw
+from indrnn_np.oracle.inputs import Case, Recipe, draw
 
 ACTIVATIONS = st.sampled_from(installation.NAMES)
 DTYPES = st.sampled_from(installation.DTYPES)

@@ -13,7 +13,7 @@ from strategies import DTYPES
 import indrnn_np as ir
 from indrnn_np import array_module
 from indrnn_np.oracle import installation
-from indrnn_np.oracle.cases import SMALL, draw
+from indrnn_np.oracle.inputs import SMALL, draw
 
 MISSING = ("CuPy is not installed. For a GPU: pip install 'indrnn-np[cuda13]' (or [cuda12], to match the driver).")
 

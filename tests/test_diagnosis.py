@@ -9,6 +9,7 @@ from tally import Tally
 
 import indrnn_np as ir
 from indrnn_np.oracle import candidates
+from indrnn_np.oracle.inputs import Case
 from indrnn_np.oracle.mistakes import BACKWARD, FORWARD, Mistake
 
 
@@ -42,7 +43,7 @@ def test_mistakes_in_two_tensors_are_named_side_by_side() -> None:
 def test_a_mistake_in_each_direction_is_named() -> None:
     def candidate(**given):
         h = planted.plant(named("h0 is ignored: the first step starts from zero"), None)(**given)["h"]
-        case = ir.oracle.cases.Case("", **given)
+        case = Case("", **given)
         wrong = named("u is squared in the carry")(case, {"h": h}).backward()
         return {"h": h, **{name: value.astype(h.dtype) for name, value in wrong.items()}}
 

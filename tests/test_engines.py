@@ -11,7 +11,7 @@ from tally import Tally
 import indrnn_np as ir
 from indrnn_np.engines import numpy as numpy_engine
 from indrnn_np.oracle import installation, references
-from indrnn_np.oracle.cases import STANDARD, Case, draw
+from indrnn_np.oracle.inputs import STANDARD, Case, draw
 from indrnn_np.oracle.report import judge
 
 FAST = [name for name in ir.engines.available() if name != "reference"]

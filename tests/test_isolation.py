@@ -18,7 +18,7 @@ import pytest
 
 import indrnn_np as ir
 from indrnn_np.oracle import isolation, worker
-from indrnn_np.oracle.cases import STANDARD, draw
+from indrnn_np.oracle.inputs import STANDARD, draw
 from indrnn_np.oracle.isolation import CandidateFailure, CannotRun, Isolated
 
 CASE = draw("small", STANDARD["small"], "relu", "float32")

@@ -7,7 +7,7 @@ import pytest
 
 import indrnn_np as ir
 from indrnn_np.oracle import installation
-from indrnn_np.oracle.cases import STANDARD, draw
+from indrnn_np.oracle.inputs import STANDARD, draw
 from indrnn_np.oracle.numerical import complex_step
 
 ARGUMENTS = ("x", "W", "u", "b", "h0")

@@ -11,7 +11,7 @@ from mutants import MUTANTS, Mutant, build
 
 import indrnn_np as ir
 from indrnn_np.oracle import candidates, installation, references, verification
-from indrnn_np.oracle.cases import STANDARD, Case
+from indrnn_np.oracle.inputs import STANDARD, Case
 from indrnn_np.oracle.report import judge
 from indrnn_np.oracle.verification import CHECKS
 

@@ -11,7 +11,7 @@ from tally import Tally
 
 import indrnn_np as ir
 from indrnn_np.oracle import candidates, installation, references
-from indrnn_np.oracle.cases import Case
+from indrnn_np.oracle.inputs import Case
 from indrnn_np.oracle.report import judge
 
 

@@ -11,7 +11,7 @@ from tally import Tally
 
 import indrnn_np as ir
 from indrnn_np.oracle import installation, references, tolerance
-from indrnn_np.oracle.cases import SMALL, Case, draw
+from indrnn_np.oracle.inputs import SMALL, Case, draw
 from indrnn_np.oracle.numerical import adjoint_identity, central_difference, complex_step
 from indrnn_np.oracle.report import judge
 

@@ -12,7 +12,7 @@ from tally import Tally
 import indrnn_np as ir
 from indrnn_np.activations import resolve
 from indrnn_np.oracle import references, tolerance
-from indrnn_np.oracle.cases import Case, draw
+from indrnn_np.oracle.inputs import Case, draw
 from indrnn_np.oracle.report import judge
 from indrnn_np.oracle.verification import STANDARD
 

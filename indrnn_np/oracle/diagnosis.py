@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..array_module import Array
-from .cases import Case
+from .inputs import Case
 from .mistakes import BACKWARD, FORWARD, Mistake
 from .mistakes.backward import SlopeAtKink
 from .references import Expected, specification

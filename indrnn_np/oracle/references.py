@@ -21,7 +21,7 @@ from .. import recurrence
 from ..activations import Activation, resolve
 from ..array_module import Array
 from . import tolerance, vectors
-from .cases import Case
+from .inputs import Case
 from .numerical import complex_step
 
 INPUTS = ("x", "W", "u", "b", "h0")

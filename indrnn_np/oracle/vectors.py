@@ -34,7 +34,7 @@ import numpy as np
 
 from ..activations import ACTIVATIONS, leaky_relu
 from ..array_module import Array
-from .cases import Case
+from .inputs import Case
 
 FORMAT = 1
 MANIFEST = "manifest.json"

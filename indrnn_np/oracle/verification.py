@@ -12,8 +12,8 @@ import numpy as np
 from ..activations import resolve
 from ..array_module import Array
 from . import references, vectors
-from .cases import EQUATION_4, SMALL, STANDARD, Case, Recipe, draw
 from .diagnosis import Evidence, explain, is_kink_convention, lower_precision
+from .inputs import EQUATION_4, SMALL, STANDARD, Case, Recipe, draw
 from .report import Finding, Report, judge
 
 Candidate = Callable[..., Mapping[str, Array]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...activations import ACTIVATIONS
 from ...array_module import Array
-from ..cases import Case
+from ..inputs import Case
 from .layer import Mistake, catalogue
 
 FORWARD, mistake = catalogue()

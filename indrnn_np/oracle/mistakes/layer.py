@@ -13,7 +13,7 @@ import numpy as np
 
 from ...activations import resolve
 from ...array_module import Array
-from ..cases import Case
+from ..inputs import Case
 from ..references import by_state
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...array_module import Array
-from ..cases import Case
+from ..inputs import Case
 from .backward import mistake
 from .layer import Mistake, limit
 

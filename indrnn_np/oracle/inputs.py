@@ -38,6 +38,9 @@ class Case:
         """float32 or float64."""
         return self.x.dtype
 
+    def __str__(self) -> str:
+        return f"{self.activation}-{self.dtype}-{self.id}"
+
     def arrays(self) -> dict[str, Array]:
         """Return copies of x, W, u, b, h0 and dh by name, for an implementation to do with as it likes."""
         return {name: getattr(self, name).copy() for name in ("x", "W", "u", "b", "h0", "dh")}
