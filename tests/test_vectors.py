@@ -208,7 +208,7 @@ def test_du_off_by_one_per_cent_is_seen_in_float32() -> None:
 @pytest.mark.parametrize("mutant", [m for m in mutants.MUTANTS if m.module is recurrence], ids=lambda m: m.name)
 def test_planted_mistakes_fail(mutant: mutants.Mutant) -> None:
     """In every activation in which they change a number, though not in every case."""
-    candidate = candidates.from_recurrence(mutants.build(mutant))
+    candidate = candidates.from_engine_module(mutants.build(mutant))
     with np.errstate(all="ignore"):
         caught = {vector.activation.partition("(")[0] for vector in VECTORS if "one-step" not in vector.flags
                   and wrong(vector, "float32", run(candidate, vector, "float32"))}
