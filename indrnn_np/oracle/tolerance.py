@@ -10,7 +10,8 @@ Theorem. Let h, z be exact and ĥ, ẑ an implementation's. With A_t = |W||x_t| 
     |ẑ_t − z_t| ≤ Ez_t = |u| Eh_{t−1} + γ_{M+2} (A_t + |u| (|h_{t−1}| + Eh_{t−1})) + 2(M+2)η
     |ĥ_t − h_t| ≤ Eh_t = c_t + kε (|h_t| + c_t) + cε + 2η,     c_t = Ez_t · sup |σ'| over [z_t − Ez_t, z_t + Ez_t]
 
-(and c_t is at most σ(z_t + Ez_t) − σ(z_t − Ez_t), since σ is monotone). With s_t the slope, Es_t what it may be off
+(c_t is at most σ(z_t + Ez_t) − σ(z_t − Ez_t), since σ is monotone; a leaky ReLU has 2ε (|z_t| + Ez_t) more, for those
+who write it with |z|). No argument is flushed to zero on the way in. With s_t the slope, Es_t what it may be off
 by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u ⊙ dz_{t+1},
 
     Eg_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
