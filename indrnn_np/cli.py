@@ -6,20 +6,23 @@ import argparse
 import io
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
 from rich.table import Table
 
 from . import __version__, bench
 from .bench import Result
 from .oracle import Report, installation, write_vectors
 from .oracle.isolation import CannotRun, Isolated
-from .oracle.verification import CHECKS
+from .oracle.precision import HALF
+from .oracle.tolerance import ORDERS
+from .oracle.verification import CHECKS, DTYPES, OPTIONAL
 
 Item = TypeVar("Item")
 _HEADINGS = {"specification": "specifi-\ncation", "complex step": "complex\nstep", "exact vectors": "exact\nvectors"}
@@ -42,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "Without it, every engine of this installation is verified")
     verify.add_argument("--engine", help="without a target: this engine (or torch.nn.RNN) alone")
     verify.add_argument("--activation", help="this activation alone (default: relu for a target, else all)")
-    verify.add_argument("--dtype", choices=installation.DTYPES, help="this dtype alone")
+    verify.add_argument("--dtype", choices=DTYPES, help="this dtype alone (default: float32 and float64)")
+    verify.add_argument("--precision", choices=HALF, help="the target computes in this, on float32 arrays")
+    verify.add_argument("--order", choices=ORDERS, default="loop",
+                        help="scan: the target is parallel in time, so it may round more")
+    verify.add_argument("--without", choices=OPTIONAL, action="append", default=[],
+                        help="the target has no bias (b), or no initial state (h0); may be given twice")
     verify.add_argument("--case", metavar="ID", help="this case alone, as a finding names it")
     verify.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
                         help="limit of one call of the target (default 60)")
@@ -77,21 +85,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """Verify the rows that the options leave, show them, and say whether all are right."""
+    how = {"precision": options.precision, "order": options.order, "without": tuple(options.without)}
     with ExitStack() as stack:
-        if options.target is None:
-            rows = installation.rows(options.engine, options.activation, options.dtype)
-        else:
+        if options.target is not None:
             candidate = stack.enter_context(Isolated(options.target, timeout=options.timeout))
-            rows = installation.rows_of(candidate, options.target, options.activation or "relu", options.dtype)
-        reports = [(row, row.verify(options.case)) for row in _progress(rows, "Verifying")]
+            rows = installation.rows_of(candidate, options.target, options.activation or "relu", options.dtype, **how)
+        elif options.precision or options.order != "loop" or options.without:
+            raise ValueError("--precision, --order, --without: expected with a target FILE.py:FUNCTION alone.")
+        else:
+            rows = installation.rows(options.engine, options.activation, options.dtype)
+        bar = stack.enter_context(_Bar("Verifying", sum(row.size(options.case) for row in rows)))
+        reports = [(row, row.verify(options.case, bar.step)) for row in rows]
     passed = all(report.passed for _, report in reports)
     if options.json:
         print(json.dumps({"passed": passed, "version": __version__, "rows": [
-            {"engine": row.implementation, "activation": row.activation, "dtype": row.dtype, **report.as_dict()}
+            {"engine": row.implementation, "activation": row.activation, "dtype": row.dtype, **how, **report.as_dict()}
             for row, report in reports]}))
     else:
         _show_verification(reports)
-        _show_findings(reports, options.target)
+        _show_findings(reports, options)
     return 0 if passed else 1
 
 
@@ -133,18 +145,23 @@ def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> No
                   "them loosely (allowed error above 1 % of the values).", soft_wrap=True)
 
 
-def _show_findings(reports: Sequence[tuple[installation.Row, Report]], target: str | None) -> None:
-    """Print what is wrong, a line for each tensor and kind of fault, and a command that shows it again."""
+def _show_findings(reports: Sequence[tuple[installation.Row, Report]], options: argparse.Namespace) -> None:
+    """Print what is wrong, a line for each tensor and kind of fault, each with a command that shows it again."""
     console = Console(highlight=False)
     for row, report in reports:
-        for line in report.summary():
+        what = options.target or f"--engine {row.implementation}"
+        how = "".join([f" --precision {options.precision}" if options.precision else f" --dtype {row.dtype}",
+                       f" --order {options.order}" if options.order != "loop" else "",
+                       *(f" --without {name}" for name in options.without)])
+        for line, finding in report.summary():
             console.print(line, markup=False, soft_wrap=True)
-        if report.not_given:
-            console.print(f"Not checked, since not returned: {', '.join(sorted(report.not_given))}", soft_wrap=True)
-        if report.findings and report.findings[0].case != "all":
-            what = target or f"--engine {row.implementation}"
-            console.print(f"Reproduce: indrnn-np verify {what} --activation '{row.activation}' --dtype {row.dtype} "
-                          f"--case '{report.findings[0].case}'", markup=False, soft_wrap=True)
+            if finding.case != "all":
+                console.print(f"Reproduce: indrnn-np verify {what} --activation '{row.activation}'{how} "
+                              f"--case '{finding.case}'", markup=False, soft_wrap=True)
+        if report.findings:
+            console.print("", *report.table(row.activation), "", sep="\n", markup=False, soft_wrap=True)
+        for sentence in report.not_checked():
+            console.print(sentence, soft_wrap=True)
 
 
 def _table(title: str) -> Table:
@@ -174,6 +191,28 @@ def _show_bench(outcome: Result) -> None:
     console.print(table)
     for name, why in outcome.left_out.items():
         console.print(f"Left out: {name} ({why})", markup=False)
+
+
+class _Bar:
+    """A progress bar with time left, on a terminal, from the first second on; nothing in a pipe."""
+
+    def __init__(self, title: str, of: int) -> None:
+        self._progress = Progress(*Progress.get_default_columns(), console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task(title, total=of)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._progress.live.is_started:
+            self._progress.stop()
+
+    def step(self, done: int, of: int) -> None:
+        """Advance by one."""
+        self._progress.advance(self._task)
+        if self._progress.console.is_terminal and time.monotonic() > self._began + 1:
+            self._progress.start()
 
 
 def _progress(items: Iterable[Item], title: str) -> Iterable[Item]:

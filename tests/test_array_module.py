@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import fake_cupy
 import numpy as np
 import pytest
-from strategies import DTYPES
 
 import indrnn_np as ir
 from indrnn_np import array_module
@@ -18,12 +17,12 @@ from indrnn_np.oracle.inputs import SMALL, draw
 MISSING = ("CuPy is not installed. For a GPU: pip install 'indrnn-np[cuda13]' (or [cuda12], to match the driver).")
 
 
-@pytest.mark.parametrize("dtype", DTYPES.elements)
+@pytest.mark.parametrize("dtype", installation.DTYPES)
 @pytest.mark.parametrize("activation", installation.NAMES)
 def test_everything_runs_on_cupy_arrays_without_a_numpy_array_in_between(activation, dtype, monkeypatch) -> None:
     """CuPy's part is played by arrays that raise where a NumPy array meets them."""
     cupy = fake_cupy.install(monkeypatch)
-    case = draw("cupy", SMALL["small"], activation, dtype)
+    case = draw("cupy", SMALL["few"], activation, dtype)
     x, W, u, b, h0, dh = case.arrays().values()
     on_gpu = {name: cupy.asarray(value) for name, value in case.arrays().items()}
     trace = ir.forward(*(on_gpu[name] for name in ("x", "W", "u", "b", "h0")), activation)

@@ -109,7 +109,7 @@ def test_the_peer_in_the_benchmark_computes_the_same_gradients() -> None:
     (["bench", "--shape", "3,4"], "expected three numbers T,B,N; got '3,4'"),
     (["bench", "--shape", "3,4,0"], "expected a whole number above 0; got '0'"),
     (["bench", "--repeats", "-1"], "expected a whole number above 0; got '-1'"),
-    (["verify", "--dtype", "float16"], "invalid choice: 'float16'"),
+    (["verify", "--dtype", "float8"], "invalid choice: 'float8'"),
     ([], "the following arguments are required: COMMAND"),
     (["verfy"], "invalid choice: 'verfy'"),
 ])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from strategies import cases, remembers
 from tally import Tally
 
@@ -30,7 +29,7 @@ def test_we_agree_with_pytorch_s_rnn_in_every_regime() -> None:
     peer, ours = candidates.torch_rnn(), candidates.from_engine("numpy")
     tally = Tally("torch.nn.RNN with diag(u)")
 
-    @given(cases(longest=100, activations=st.sampled_from(candidates.TORCH_ACTIVATIONS)))
+    @given(cases(longest=100, activations=candidates.TORCH_ACTIVATIONS))
     @settings(max_examples=150)
     def claim(case: Case) -> None:
         worst = 0.0

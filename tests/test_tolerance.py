@@ -4,79 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import right
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import cases, remembers
 from tally import Tally
 
 import indrnn_np as ir
-from indrnn_np.activations import resolve
 from indrnn_np.oracle import references, tolerance
-from indrnn_np.oracle.inputs import Case, draw
+from indrnn_np.oracle.inputs import STANDARD, Case, draw
 from indrnn_np.oracle.report import judge
-from indrnn_np.oracle.verification import STANDARD
-
-
-def summed(terms: np.ndarray, order: str, rng: np.random.Generator) -> np.ndarray:
-    """Add along the last axis one by one, in an order chosen to hurt; float32 stays float32."""
-    if order == "random":
-        terms = rng.permuted(terms, axis=-1)
-    elif order == "largest first":
-        terms = np.take_along_axis(terms, np.argsort(-np.abs(terms), axis=-1), axis=-1)
-    elif order == "positive first":
-        terms = np.flip(np.sort(terms, axis=-1), axis=-1)
-    total = np.zeros(terms.shape[:-1], terms.dtype)
-    for k in range(terms.shape[-1]):
-        total = total + terms[..., k]
-    return total
-
-
-def naive(case: Case, order: str, seed: int, fused: bool) -> dict[str, np.ndarray]:
-    """A right implementation, written without any care for rounding: every sum in the order given.
-
-    `fused` emulates FMA in u·h + a and u·dz + dh: the product is kept exact and rounded once, with the sum.
-    """
-    rng = np.random.default_rng(seed)
-    x, W, u, b, h0, dh = case.arrays().values()
-    σ, dtype = resolve(case.activation), case.dtype
-    T, B, _ = x.shape
-    N = len(u)
-
-    def multiply_add(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> np.ndarray:
-        if not fused:
-            return p * q + r
-        return (p.astype(np.longdouble) * q + r).astype(dtype)
-
-    h, z = np.zeros((T, B, N), dtype), np.zeros((T, B, N), dtype)
-    for t in range(T):
-        products = np.concatenate([x[t, :, None, :] * W, np.broadcast_to(b[:, None], (B, N, 1))], axis=-1)
-        z[t] = multiply_add(u, h[t - 1] if t else h0, summed(products, order, rng))
-        h[t] = σ(z[t])
-    before = np.concatenate([h0[None], h[:-1]])
-    if case.activation == "tanh":
-        slope = 1 - h * h  # as many write it: right to an absolute error only
-    elif case.activation == "sigmoid":
-        slope = h * (1 - h)
-    else:
-        slope = σ.slope(z)
-    dz, carry = np.zeros((T, B, N), dtype), np.zeros((B, N), dtype)
-    for t in reversed(range(T)):
-        dz[t] = carry = slope[t] * multiply_add(u, carry, dh[t])
-    rows = dz.reshape(T * B, N)
-    return {"h": h, "dx": summed(np.moveaxis(dz[..., None] * W, 2, -1), order, rng),
-            "dW": summed(np.moveaxis(rows[..., None] * x.reshape(T * B, 1, -1), 0, -1), order, rng),
-            "du": summed((rows * before.reshape(T * B, N)).T, order, rng), "db": summed(rows.T, order, rng),
-            "dh0": u * dz[0]}
 
 
 def check_soundness(claim: str, examples: int, longest: int) -> None:
     tally = Tally(claim)
 
-    @given(cases(longest=longest), st.sampled_from(("forward", "random", "largest first", "positive first")),
-           st.integers(0, 2**32), st.booleans())
+    @given(cases(longest=longest), st.sampled_from(right.ORDERS), st.integers(0, 2**32), st.booleans())
     @settings(max_examples=examples)
     def property_(case: Case, order: str, seed: int, fused: bool) -> None:
-        got = naive(case, order, seed, fused)
+        got = right.loop(case, order, seed, fused)
         expected = references.specification(case, got["h"])
         judgements = [judge("", case.id, case.activation, name, got[name], want, expected.allowed[name])
                       for name, want in expected.value.items()]
@@ -100,7 +46,7 @@ def test_no_right_implementation_is_accused_at_length() -> None:
 @pytest.mark.parametrize("name", ["dW", "du", "db", "dx", "dh0", "h"])
 def test_one_element_off_by_one_per_cent_is_seen_in_float32(activation: str, name: str) -> None:
     case = draw("small", STANDARD["small"], activation, "float32")
-    got = naive(case, "forward", 0, fused=False)
+    got = right.loop(case, "forward", 0, fused=False)
     expected = references.specification(case, got["h"])
     want, allowed = expected.value[name], expected.allowed[name]
     for index in np.ndindex(want.shape):

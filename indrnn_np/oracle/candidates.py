@@ -20,7 +20,8 @@ TORCH_ACTIVATIONS = ("relu", "tanh")  # the two that torch.nn.RNN has
 
 def from_engine(name: str) -> Candidate:
     """Return one layer of this package on the engine of that name."""
-    def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
+    def candidate(x: Array, W: Array, u: Array, dh: Array, activation: str, b: Array | None = None,
+                  h0: Array | None = None) -> dict[str, Array]:
         trace = layer.forward(x, W, u, b, h0, activation, engine=name)
         return {"h": trace.h, **layer.backward(dh, trace)._asdict()}
     return candidate
@@ -45,8 +46,10 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
     if not callable(function):
         raise TypeError(f"function: expected a callable; got {type(function).__name__}.")
 
-    def candidate(x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array, activation: str) -> dict[str, Array]:
-        result = dict(function(a=x @ W.T + b, u=u, h0=h0, dh=dh, activation=activation))
+    def candidate(x: Array, W: Array, u: Array, dh: Array, activation: str, b: Array | None = None,
+                  **h0: Array) -> dict[str, Array]:
+        a = x @ W.T if b is None else x @ W.T + b
+        result = dict(function(a=a, u=u, **h0, dh=dh, activation=activation))
         if "da" in result:
             da = result.pop("da")
             rows = da.reshape(-1, len(u))

@@ -17,11 +17,14 @@ from ..array_module import Array
 from .inputs import Case
 from .mistakes import BACKWARD, FORWARD, Mistake
 from .mistakes.backward import SlopeAtKink
+from .precision import FORMATS
 from .references import Expected, specification
-from .tolerance import Rounding, rounding
+from .tolerance import rounding
 
 LONGEST = 200  # steps; longer cases add nothing but time
 SHARE = 0.005  # of the error, that a mistake may leave unexplained
+SLACK = 4      # times the allowed error, that it may leave besides
+CLEAR = 40     # times the allowed error, below which an error is too small to tell one mistake from another
 VAGUE = 0.1    # of the values, beyond which an allowed error of lower precision explains nothing
 
 
@@ -32,12 +35,18 @@ class Evidence(NamedTuple):
     got: dict[str, Array]
     expected: Expected
 
-    def is_wrong(self, name: str) -> bool:
-        """Whether that tensor is off by more than allowed here."""
+    def is_wrong(self, name: str, by: float = 1.0) -> bool:
+        """Whether that tensor is off here by more than allowed, or that many times more."""
         if name not in self.got:
             return False
         error = np.abs(self.got[name] - self.expected.value[name])
-        return bool((~(error <= self.expected.allowed[name])).any())
+        return bool((~(error <= by * self.expected.allowed[name])).any())
+
+    def fits(self, name: str, value: Array) -> bool:
+        """Whether that tensor is this value, to within what rounding may do and a share of its error."""
+        error = np.abs(self.got[name] - self.expected.value[name])
+        left = np.abs(self.got[name] - value)
+        return bool((left <= SLACK * self.expected.allowed[name] + SHARE * error.max()).all())
 
 
 class Explanation(NamedTuple):
@@ -59,7 +68,8 @@ def explain(evidence: Sequence[Evidence]) -> dict[str, list[Explanation]]:
     """
     evidence = [e for e in evidence if len(e.case.x) <= LONGEST and all(np.isfinite(v).all() for v in e.got.values())]
     wrong = {name for e in evidence for name in e.got if e.is_wrong(name)}
-    found = [*_explanations(FORWARD, wrong & {"h"}, evidence), *_explanations(BACKWARD, wrong - {"h"}, evidence)]
+    clear = {name for e in evidence for name in wrong & set(e.got) if e.is_wrong(name, by=CLEAR)}
+    found = [*_explanations(FORWARD, clear & {"h"}, evidence), *_explanations(BACKWARD, clear - {"h"}, evidence)]
     best = {}
     for name in wrong:
         fitting = [e for e in found if name in e.tensors]
@@ -73,20 +83,20 @@ def is_kink_convention(explanations: Iterable[Explanation]) -> bool:
     return any(explanation.mistake is SlopeAtKink for explanation in explanations)
 
 
-def lower_precision(evidence: Sequence[Evidence], dtype: Any) -> str:
-    """Name the arithmetic, less precise than the dtype, whose rounding covers every error; empty where none does.
+def lower_precision(evidence: Sequence[Evidence], precision: str) -> str:
+    """Name the arithmetic, less precise than it should be, whose rounding covers every error; empty where none does.
 
     At least half of the tensors must be wrong, since rounding spares none; and each of them in a case where that
     rounding is small against its values, or it proves nothing.
     """
-    known = {"float32": 2.0**-24, "float16 or TF32": 2.0**-11, "bfloat16": 2.0**-8}
-    for precision, unit in known.items():
-        if unit > np.finfo(dtype).eps:
+    known = {"float32": 24, "float16 or TF32": 11, "bfloat16": 8}
+    for name, bits in known.items():
+        if bits < FORMATS[precision].bits:
             telling: set[str] = set()
-            wrong = {name for e in evidence for name in e.got if e.is_wrong(name)}
-            if all(_within(e, Rounding(np.longdouble(unit), *rounding(dtype)[1:]), telling) for e in evidence):
-                all_names = {name for e in evidence for name in e.got}
-                return precision if telling == wrong and 2 * len(wrong) >= len(all_names) else ""
+            wrong = {tensor for e in evidence for tensor in e.got if e.is_wrong(tensor)}
+            if all(_within(e, bits, telling) for e in evidence):
+                every = {tensor for e in evidence for tensor in e.got}
+                return name if telling == wrong != set() and 2 * len(wrong) >= len(every) else ""
     return ""
 
 
@@ -120,21 +130,16 @@ def _explained(mistake: type[Mistake], guess: Any, wrong: set[str],
         instance = mistake(e.case, e.got, guess)
         with np.errstate(all="ignore"):
             values = instance.forward() if wrong == {"h"} else instance.backward()
-        predicted = {name for name in predicted if name not in e.got or _predicts(e, name, values[name])}
+        predicted = {name for name in predicted if name not in e.got or e.fits(name, values[name])}
         if not predicted & wrong:
             break
     return frozenset(predicted & wrong), len(names - wrong - predicted)
 
 
-def _predicts(e: Evidence, name: str, predicted: Array) -> bool:
-    error = np.abs(e.got[name] - e.expected.value[name])
-    left = np.abs(e.got[name] - predicted)
-    return bool((left <= 4 * e.expected.allowed[name] + SHARE * error.max()).all())
-
-
-def _within(e: Evidence, precision: Rounding, telling: set[str]) -> bool:
-    """Whether that precision allows all of one case; add to `telling` the wrong tensors of which it says much."""
-    expected = specification(e.case, e.got["h"], precision)
+def _within(e: Evidence, bits: int, telling: set[str]) -> bool:
+    """Whether so many bits allow all of one case; add to `telling` the wrong tensors of which that says much."""
+    model = rounding(e.case.precision, e.case.order)._replace(unit=np.longdouble(2) ** -bits)
+    expected = specification(e.case, e.got["h"], model)
     for name, got in e.got.items():
         want, allowed = expected.value[name], expected.allowed[name]
         if not (np.abs(got - want) <= allowed).all():

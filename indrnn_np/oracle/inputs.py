@@ -11,18 +11,24 @@ from __future__ import annotations
 
 import functools
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..activations import Activation, resolve
 from ..array_module import Array
+from .precision import FORMATS
+from .precision import rounded as to_format
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One input of an implementation. Arrays share one dtype; shapes as in the conventions."""
+    """One input of an implementation. Arrays share one dtype; shapes as in the conventions.
+
+    `precision` is the format that the implementation computes in, if it is not that dtype, `order` the order in which
+    it may ("loop" or "scan"), and `without` names what it does not have (b, h0): zeros here.
+    """
 
     id: str
     activation: str
@@ -32,18 +38,29 @@ class Case:
     b: Array
     h0: Array
     dh: Array
+    precision: str = field(default="", kw_only=True)
+    order: str = field(default="loop", kw_only=True)
+    without: tuple[str, ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.precision:
+            object.__setattr__(self, "precision", self.dtype.name)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
+        """Of all arrays, those that the implementation returns included."""
         return self.x.dtype
 
     def __str__(self) -> str:
-        return f"{self.activation}-{self.dtype}-{self.id}"
+        return f"{self.activation}-{self.precision}-{self.id}"
 
     def arrays(self) -> dict[str, Array]:
         """Return copies of x, W, u, b, h0 and dh by name, for an implementation to do with as it likes."""
         return {name: getattr(self, name).copy() for name in ("x", "W", "u", "b", "h0", "dh")}
+
+    def arguments(self) -> dict[str, Array]:
+        """Return those copies that the implementation takes."""
+        return {name: array for name, array in self.arrays().items() if name not in self.without}
 
     def precisely(self) -> dict[str, Array]:
         """Return the same numbers in the reference's precision."""
@@ -66,6 +83,7 @@ class Recipe:
     inputs : if given, W is a dense (N, inputs) and nothing is placed: z falls where it falls
     loudness : size of the cotangents
     mixing : False sets W = I and b = 0, so that the drive is x and dx is dz
+    kinks : share of the steps at which z = 0, to within rounding
     """
 
     T: int
@@ -82,6 +100,7 @@ class Recipe:
     inputs: int | None = None
     loudness: float = 1.0
     mixing: bool = True
+    kinks: float = 0.0
 
 
 STANDARD = {
@@ -111,13 +130,15 @@ STANDARD = {
     "loud": Recipe(10, 3, 4, 1, loudness=1e3),
     "last-only": Recipe(31, 2, 3, 1, low=0.95, high=1.0, firing=(1.0, 0.97), cotangent="last"),
     "first-only": Recipe(8, 2, 3, 1, cotangent="first"),
+    "near-one": Recipe(40, 2, 4, 1, low=0.98, high=1.02),
+    "dx-is-dz": Recipe(12, 3, 4, 0, mixing=False),
 }
 
 SMALL = {
     "one": STANDARD["one"],
-    "small": Recipe(5, 2, 3, 1),
-    "steep": Recipe(12, 2, 2, 1, low=1.0, high=1.3, firing=(1.0, 0.8)),
-    "negative-u": Recipe(9, 1, 3, 1, low=0.6, high=1.0, signs="-"),
+    "few": Recipe(5, 2, 3, 1),
+    "few-steep": Recipe(12, 2, 2, 1, low=1.0, high=1.3, firing=(1.0, 0.8)),
+    "few-negative-u": Recipe(9, 1, 3, 1, low=0.6, high=1.0, signs="-"),
 }
 
 # For Eq. 4: |u| up to γ^{1/T} itself, a loss at the last step alone, some neurons firing throughout.
@@ -126,8 +147,32 @@ EQUATION_4 = {
     for T in (1, 40, 500)
 }
 
+# Half precision adds up few terms before its rounding is all that is left: these are short, and narrow.
+HALF_STANDARD = {
+    "half-one": Recipe(1, 1, 1, 0),
+    "half-short": Recipe(3, 2, 3, 1),
+    "half-wide": Recipe(2, 3, 5, 0, mixing=False),
+    "half-dense": Recipe(3, 1, 4, 0, inputs=2),
+    "half-memory": Recipe(9, 1, 2, 0, low=0.8, high=1.0, firing=(1.0, 0.9)),
+    "half-dx-is-dz": Recipe(6, 2, 3, 0, mixing=False),
+    "half-negative-u": Recipe(5, 1, 3, 0, low=0.5, high=1.0, signs="-"),
+    "half-zero-u": Recipe(3, 2, 2, 0, low=0.0, high=0.0),
+    "half-steep": Recipe(4, 1, 3, 0, low=1.5, high=2.5),
+    "half-silent": Recipe(4, 1, 3, 0, firing=(0.0, 1.0)),
+    "half-saturated": Recipe(4, 2, 2, 0, size=3.0),
+    "half-on-the-kink": Recipe(3, 2, 3, 1, size=0.0),
+    "half-last-only": Recipe(5, 2, 2, 0, low=0.9, high=1.1, firing=(1.0,), cotangent="last"),
+    "half-first-only": Recipe(4, 2, 2, 0, cotangent="first"),
+}
+HALF_SMALL = {id: HALF_STANDARD[id] for id in ("half-one", "half-short")}
+HALF_EQUATION_4 = {
+    f"half-bound-{T}": Recipe(T, 2, 3, 0, memory=(0.25, 2.0), firing=(1.0, 1.0, 0.9), cotangent="last", mixing=False)
+    for T in (1, 6)
+}
 
-def draw(id: str, recipe: Recipe, activation: str, dtype: str, seed: int = 0) -> Case:
+
+def draw(id: str, recipe: Recipe, activation: str, precision: str, seed: int = 0, *, dtype: str = "",
+         order: str = "loop", without: tuple[str, ...] = ()) -> Case:
     """Draw the case that a recipe describes; the same arguments give the same arrays, bit for bit.
 
     Parameters
@@ -136,42 +181,49 @@ def draw(id: str, recipe: Recipe, activation: str, dtype: str, seed: int = 0) ->
         Its name in reports.
     recipe : Recipe
     activation : name of an activation
-    dtype : "float32" or "float64"
+    precision : "float32", "float64", "float16" or "bfloat16": every number is one of that format
     seed : int, not negative
+    dtype : of the arrays, if not that of the precision; bfloat16 comes in float32
+    order, without : see Case
     """
     rng = np.random.default_rng([seed, zlib.crc32(f"{id} {activation}".encode())])
     T, B, N, M = recipe.T, recipe.B, recipe.N, recipe.N + recipe.extra
-    rounded = functools.partial(np.asarray, dtype=dtype)
+    dtype = dtype or ("float32" if precision == "bfloat16" else precision)
+    rounded = functools.partial(to_format, precision=precision, dtype=dtype)
+    case = functools.partial(Case, id, activation, precision=precision, order=order, without=without)
+    has_b, has_h0 = "b" not in without, "h0" not in without
     σ = resolve(activation)
-    u = rounded(_recurrent_weight(recipe, rng, dtype) / max(1.0, σ.max_slope))  # placing feeds rounding back by |u| σ'
-    h0 = rounded(rng.uniform(-1, 1, (B, N)) * recipe.size)
+    u = rounded(_recurrent_weight(recipe, rng, precision) / max(1.0, σ.max_slope))  # placing feeds rounding back by it
+    h0 = rounded(rng.uniform(-1, 1, (B, N)) * recipe.size * has_h0)
     dh = rounded(rng.standard_normal((T, B, N)) * recipe.loudness)
     if recipe.cotangent != "every":
         dh[slice(0, -1) if recipe.cotangent == "last" else slice(1, None)] = 0
     if recipe.inputs is not None:
-        return Case(id, activation, rounded(rng.uniform(-2, 2, (T, B, recipe.inputs)) * recipe.size),
-                    rounded(rng.uniform(-1, 1, (N, recipe.inputs))), u, rounded(rng.uniform(-0.5, 0.5, N)), h0, dh)
+        x, W = rng.uniform(-2, 2, (T, B, recipe.inputs)) * recipe.size, rng.uniform(-1, 1, (N, recipe.inputs))
+        return case(rounded(x), rounded(W), u, rounded(rng.uniform(-0.5, 0.5, N) * has_b), h0, dh)
     drive = _placed_drive(recipe, rng, u, h0, σ)
     if not recipe.mixing:
-        return Case(id, activation, rounded(drive), np.eye(N, dtype=dtype), u, np.zeros(N, dtype), h0, dh)
+        return case(rounded(drive), np.eye(N, dtype=dtype), u, np.zeros(N, dtype), h0, dh)
 
     # W = [mix | diag(d)]: the first inputs are free, the last N then bring each drive to its place.
-    b = rounded(rng.uniform(-0.5, 0.5, N) * recipe.size)
+    b = rounded(rng.uniform(-0.5, 0.5, N) * recipe.size * has_b)
     mix = rounded(rng.uniform(-1, 1, (N, recipe.extra)))
     d = rounded(rng.choice([-2.0, -1.0, -0.5, 0.5, 1.0, 2.0], N))
     free = rounded(rng.uniform(-1, 1, (T, B, recipe.extra)) * recipe.size)
     placing = rounded((drive - b - free.astype(float) @ mix.T) / d)
     x, W = np.concatenate([free, placing], axis=-1), np.concatenate([mix, np.diag(d)], axis=1)
     assert x.shape == (T, B, M)
-    return Case(id, activation, x, W, u, b, h0, dh)
+    return case(x, W, u, b, h0, dh)
 
 
-def _recurrent_weight(recipe: Recipe, rng: np.random.Generator, dtype: str) -> Array:
+def _recurrent_weight(recipe: Recipe, rng: np.random.Generator, precision: str) -> Array:
     signs = {"both": rng.choice([-1, 1], recipe.N), "+": np.ones(recipe.N), "-": -np.ones(recipe.N)}[recipe.signs]
     if recipe.memory is None:
         return np.asarray(rng.uniform(recipe.low, recipe.high, recipe.N) * signs)
     # γ^{1/T} rounded towards zero, so that |u|^T ≤ γ holds for the rounded u; the first neuron has it exactly.
-    lowest, highest = (np.nextafter(np.dtype(dtype).type(g ** (1 / recipe.T)), 0, dtype=dtype) for g in recipe.memory)
+    bits = FORMATS[precision].bits
+    lowest, highest = (float(to_format(g ** (1 / recipe.T) * (1 - 2.0**-bits), precision, float))
+                       for g in recipe.memory)
     u = rng.uniform(lowest, highest, recipe.N)
     u[0] = highest
     return np.asarray(u * signs)
@@ -182,5 +234,7 @@ def _placed_drive(recipe: Recipe, rng: np.random.Generator, u: Array, h0: Array,
     shape = (recipe.T, *h0.shape)
     fires = rng.random(shape) < np.resize(recipe.firing, recipe.N)
     z = np.where(fires, 1, -1) * rng.uniform(0.2, 1.5, shape) * recipe.size
+    if recipe.kinks:
+        z = np.where(rng.random(shape) < recipe.kinks, 0, z)
     h_prev = np.concatenate([h0[None], σ(z)[:-1]])
     return z - u.astype(float) * h_prev

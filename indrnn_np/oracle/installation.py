@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .. import engines
 from ..activations import ACTIVATIONS, resolve
 from . import candidates
 from .report import Report
-from .verification import Candidate, verify
+from .verification import Candidate, Progress, checked, plan, verify
 
 NAMES = (*ACTIVATIONS, "leaky_relu(0.125)")  # the last has exact vectors, which a slope of 0.01 cannot have
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64")  # that engines compute in
 PEER = "torch.nn.RNN"
 
 
 class Row(NamedTuple):
-    """One implementation, activation and dtype to be verified."""
+    """One implementation, activation and precision to be verified; `how` are further arguments of `verify`."""
 
     implementation: str
     activation: str
     dtype: str
     candidate: Candidate
+    how: Mapping[str, Any] = MappingProxyType({})
 
-    def verify(self, case: str | None = None) -> Report:
+    def size(self, case: str | None = None) -> int:
+        """Count what it is to be tried on."""
+        _, (precision,), how = checked((self.activation,), (self.dtype,), **self.how)
+        return len(plan(self.activation, precision, only=case, **how))
+
+    def verify(self, case: str | None = None, progress: Progress | None = None) -> Report:
         """Verify it, on all cases or on one."""
-        return verify(self.candidate, (self.activation,), (self.dtype,), case)
+        return verify(self.candidate, (self.activation,), (self.dtype,), case, progress=progress, **self.how)
 
 
 def rows(engine: str | None = None, activation: str | None = None, dtype: str | None = None) -> list[Row]:
@@ -42,6 +50,8 @@ def rows(engine: str | None = None, activation: str | None = None, dtype: str | 
     if engine not in (None, *here):
         raise ValueError(f"engine: expected one of {', '.join(here)}; got {engine!r}.")
     name = None if activation is None else resolve(activation).name
+    if dtype not in (None, *DTYPES):
+        raise ValueError(f"dtype: expected {' or '.join(DTYPES)}, in which engines compute; got {dtype!r}.")
     found = []
     for implementation in here if engine is None else (engine,):
         candidate = candidates.torch_rnn() if implementation == PEER else candidates.from_engine(implementation)
@@ -53,7 +63,7 @@ def rows(engine: str | None = None, activation: str | None = None, dtype: str | 
     return found
 
 
-def rows_of(candidate: Candidate, name: str, activation: str, dtype: str | None = None) -> list[Row]:
+def rows_of(candidate: Candidate, name: str, activation: str, dtype: str | None = None, **how: Any) -> list[Row]:
     """Return what there is to verify of somebody's own implementation: one activation, one dtype or both."""
-    return [Row(name, resolve(activation).name, precision, candidate) for precision in DTYPES
-            if dtype in (None, precision)]
+    dtypes = ("float32",) if how.get("precision") else DTYPES if dtype is None else (dtype,)
+    return [Row(name, resolve(activation).name, each, candidate, how) for each in dtypes]

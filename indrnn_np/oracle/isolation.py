@@ -31,7 +31,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..array_module import Array
-from .vectors import ARGUMENTS, RESULTS
+from .vectors import RESULTS
 
 PROGRAM = Path(__file__).with_name("worker.py")
 GLANCE = 0.05  # seconds between two looks at the clock and at the worker's memory
@@ -101,9 +101,8 @@ class Isolated:
         self._entered = False
         self._stop()
 
-    def __call__(self, x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array,
-                 activation: str) -> dict[str, Any]:
-        """Call the function in the worker; arrays that it changes there are changed here.
+    def __call__(self, activation: str, **arrays: Array) -> dict[str, Any]:
+        """Call the function in the worker with these arrays, by keyword; those that it changes there are changed here.
 
         Returns
         -------
@@ -124,7 +123,7 @@ class Isolated:
         except CannotRun as error:  # it could, the first time
             raise CandidateFailure("crashed", str(error)) from error
         try:
-            answer, results = worker.call(dict(zip(ARGUMENTS, (x, W, u, b, h0, dh), strict=True)), activation)
+            answer, results = worker.call(arrays, activation)
         except BaseException:  # KeyboardInterrupt too: that worker is not one to ask again
             self._stop()
             raise

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..array_module import Array
+from .precision import FORMATS
 
 SHARP = 0.01  # a tensor is judged where the allowed error is below this share of its values, in the median
+COARSE = 128   # or below so many units of roundoff, where that is more: in half precision few roundings are a per cent
 
 
 @dataclass(frozen=True)
@@ -98,24 +100,29 @@ class Judgement:
                        self.check, self.name, self.index, self.got, self.want, self.allowed, detail=detail)
 
 
-def judge(check: str, case: str, activation: str, name: str, got: Array, want: Array, allowed: Array) -> Judgement:
+def judge(check: str, case: str, activation: str, name: str, got: Array, want: Array, allowed: Array,
+          precision: str = "") -> Judgement:
     """Compare a tensor with its reference, element by element.
 
     Parameters
     ----------
     check, case, activation, name : for the report
     got : what the implementation returned
-    want, allowed : the exact values and the errors allowed, of got's shape
+    want, allowed : the exact values and the errors allowed, of got's shape; where inf is allowed, so is NaN
+    precision : the format that it computed in, if not got's dtype
     """
-    error = np.abs(got.astype(want.dtype) - want)
-    wrong = ~((error <= allowed) | (got == want))  # a NaN is never within what is allowed
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(error == 0, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
+    precision = precision or got.dtype.name
+    unbounded = np.isinf(allowed)
+    with np.errstate(all="ignore"):
+        error = np.abs(got.astype(want.dtype) - want)
+        wrong = ~((error <= allowed) | (got == want) | unbounded)  # a NaN is never within what is allowed
+        ratio = np.where((error == 0) | unbounded, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
         nonzero = want != 0
         share = np.median(allowed[nonzero] / np.abs(want[nonzero])) if nonzero.any() else 0.0
     index = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
-    judged = bool(share <= SHARP or wrong.any())  # too large an error is one, however much was allowed
-    return Judgement(check, case, activation, got.dtype.name, name, float(ratio[index]), tuple(map(int, index)),
+    sharp = share <= max(SHARP, COARSE * 2.0**-FORMATS[precision].bits)
+    judged = bool(sharp or wrong.any())  # too large an error is one, however much was allowed
+    return Judgement(check, case, activation, precision, name, float(ratio[index]), tuple(map(int, index)),
                      float(got[index]), float(want[index]), float(allowed[index]),
                      int(wrong.sum()), got.size, judged, _first_bad_step(name, wrong))
 
@@ -136,11 +143,21 @@ class Report:
     judgements : every tensor that was compared
     findings : failures only
     not_given : tensors that the candidate did not return, which are therefore not checked
+    order : in which the candidate may add up, "loop" or "scan"
+    without : what it does not have, of b and h0
     """
 
     judgements: list[Judgement] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     not_given: set[str] = field(default_factory=set)
+    order: str = "loop"
+    without: tuple[str, ...] = ()
+
+    def add(self, part: Report) -> None:
+        """Take in what was found of another activation or precision."""
+        self.judgements += part.judgements
+        self.findings += part.findings
+        self.not_given |= part.not_given
 
     @property
     def passed(self) -> bool:
@@ -165,31 +182,77 @@ class Report:
                           for check in checks if (worst := self.worst(check))},
                 "findings": [str(finding) for finding in self.findings]}
 
-    def summary(self) -> list[str]:
-        """Return a line for each tensor and kind of fault: how often, and the first finding."""
+    def summary(self) -> list[tuple[str, Finding]]:
+        """Return a line for each tensor and kind of fault, and the first finding of it, which that line shows."""
         groups: dict[tuple[str, str], list[Finding]] = {}
         for finding in self.findings:
             groups.setdefault((finding.verdict, finding.name), []).append(finding)
-        return [str(members[0]) + (f"; {len(members) - 1} more like it" if len(members) > 1 else "")
+        return [(str(members[0]) + (f"; {len(members) - 1} more like it" if len(members) > 1 else ""), members[0])
                 for members in groups.values()]
+
+    def not_checked(self) -> list[str]:
+        """Return a sentence for each thing that this report says nothing about."""
+        sentences = []
+        if self.not_given:
+            sentences.append(f"Not checked, since not returned: {', '.join(sorted(self.not_given))}")
+        if self.without:
+            sentences.append(f"Not checked, since declared not to be there: {', '.join(self.without)}; nor the exact "
+                             "vectors, which all have both b and h0")
+        if self.order == "scan":
+            sentences.append("Judged as parallel in time: with the larger rounding errors of composed steps, exact "
+                             "vectors included")
+        return sentences
+
+    def table(self, activation: str) -> list[str]:
+        """Return cases × tensors, a line each: the largest error ÷ allowed error in any precision and by any check."""
+        names = ("h", "dx", "dW", "du", "db", "dh0")
+        cells: dict[str, dict[str, Judgement]] = {}
+        for j in self.judgements:
+            if j.activation == activation:
+                row = cells.setdefault(j.case, {})
+                row[j.name] = max(row.get(j.name, j), j, key=lambda each: (not each.right, each.judged, each.ratio))
+        wide = max(map(len, cells), default=0)
+        return [f"{'case':<{wide}}" + "".join(f"{name:>9}" for name in names),
+                *(f"{case:<{wide}}" + "".join(f"{_cell(row.get(name)):>9}" for name in names)
+                  for case, row in cells.items())]
 
     def __str__(self) -> str:
         lines = [f"{'PASSED' if self.passed else 'FAILED'}: {len(self.judgements)} tensors compared"
-                 + (f", {self.not_judged} of them loosely (allowed error above {SHARP:.0%} of the values)"
-                    if self.not_judged else "")]
-        if self.not_given:
-            lines.append(f"Not checked, since not returned: {', '.join(sorted(self.not_given))}")
+                 + (f", {self.not_judged} of them loosely (allowed error large against the values)"
+                    if self.not_judged else ""), *self.not_checked()]
         groups = dict.fromkeys((j.activation, j.dtype, j.check) for j in self.judgements)
         if groups:
             lines += ["", f"{'activation':<18}{'dtype':<9}{'check':<15}worst error ÷ allowed"]
         for activation, dtype, check in groups:
             part = Report([j for j in self.judgements if (j.activation, j.dtype) == (activation, dtype)])
             lines.append(f"{activation:<18}{dtype:<9}{check:<15}{describe(part.worst(check))}")
+        for activation in dict.fromkeys(activation for activation, _, _ in groups):
+            lines += ["", f"{activation}: error ÷ allowed error; ~ compared loosely, – not compared",
+                      *self.table(activation)]
         if self.findings:
             wrong = {finding.name for finding in self.findings}
             right = [name for name in dict.fromkeys(j.name for j in self.judgements) if name not in wrong]
-            lines += ["", *self.summary(), *([f"Right wherever compared: {', '.join(right)}"] if right else [])]
+            for line, finding in self.summary():
+                lines += ["", line, *([self.reproduce(finding)] if finding.case != "all" else [])]
+            lines += [f"Right wherever compared: {', '.join(right)}"] if right else []
         return "\n".join(lines)
+
+    def reproduce(self, finding: Finding) -> str:
+        """Return a line of Python that shows a finding again."""
+        precision = finding.dtype
+        what = f"dtypes=({precision!r},)" if precision != "bfloat16" else f"precision={precision!r}"
+        how = "".join([f", order={self.order!r}" if self.order != "loop" else "",
+                       f", without={self.without!r}" if self.without else ""])
+        return (f"Reproduce: indrnn_np.oracle.verify(candidate, activations=({finding.activation!r},), {what}, "
+                f"case={finding.case!r}{how})")
+
+
+def _cell(judgement: Judgement | None) -> str:
+    if judgement is None:
+        return "–"
+    if not judgement.right:
+        return "WRONG"
+    return f"{judgement.ratio:.2f}" if judgement.judged else f"~{judgement.ratio:.2f}"
 
 
 def describe(worst: Judgement | None) -> str:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..activations import resolve
 from .inputs import Case
-from .verification import CHECKS, Candidate, verify
+from .verification import Candidate, checked, plan, verify_case
 
 
-def cases(activations: Sequence[str] = ("relu",), dtypes: Sequence[str] = ("float32", "float64")) -> list[Case]:
+def cases(activations: Sequence[str] = ("relu",), dtypes: Sequence[str] = ("float32", "float64"), *,
+          precision: str | None = None, order: str = "loop", without: Sequence[str] = ()) -> list[Case]:
     """Return every case that `verify` would run, each once.
 
     Parameters
     ----------
-    activations : names
-    dtypes : "float32", "float64" or both
+    activations, dtypes, precision, order, without : as in `verify`
 
     Returns
     -------
@@ -33,14 +32,11 @@ def cases(activations: Sequence[str] = ("relu",), dtypes: Sequence[str] = ("floa
     TypeError, ValueError
         A name is unknown.
     """
-    for dtype in dtypes:
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtypes: expected 'float32' or 'float64'; got {dtype!r}.")
-    found = {}
-    for activation in (resolve(each).name for each in activations):
-        for dtype in dtypes:
-            for check in CHECKS:
-                found.update({(activation, dtype, case.id): case for case in check.cases(activation, dtype)})
+    names, precisions, how = checked(activations, dtypes, precision, order, without)
+    found: dict[str, Case] = {}
+    for name in names:
+        for each in precisions:
+            found.update({str(case): case for _, case in plan(name, each, **how)})
     return list(found.values())
 
 
@@ -50,15 +46,15 @@ def assert_matches(candidate: Candidate, case: Case) -> None:
     Parameters
     ----------
     candidate : as in `verify`
-    case : one of `cases`
+    case : one of `cases`, or drawn by `indrnn_np.oracle.strategies`, or made by yourself
 
     Raises
     ------
     AssertionError
         It is wrong there; the message is the report, with the likely cause.
     TypeError, ValueError
-        candidate cannot be called, or there is no such case.
+        candidate cannot be called, or case is no case.
     """
-    report = verify(candidate, (case.activation,), (case.dtype.name,), case.id)
+    report = verify_case(candidate, case)
     if report.findings:
         raise AssertionError(f"case {case}\n{report}")

@@ -19,12 +19,30 @@ by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u �
 
 Proof. Induction on t: the first term of each line carries the error of the step before, and the others are
 the rounding of this step's operations, taken at magnitudes |exact| + E, which bound the implementation's own.
+Where such a magnitude reaches the largest number, the model says nothing and everything is allowed.
 Two roundings are counted as γ_3 and one as 2ε, which pays for their products. ∎  The gradients are sums of products
 with dz, which the model covers.
 
 The specification judges gradients on the implementation's own h: its slopes and its h_{t−1} are inputs of backward.
 This tells a wrong backward from a wrong forward, and what rounding did to h is not counted again. Where z lies
 within Ez of a kink, the slopes of both sides are allowed.
+
+An implementation that is parallel in time composes steps before it applies them, so it adds up terms that a loop has
+already cancelled: its bounds have magnitudes without cancellation in place of |h_{t−1}|, |g_t| and |dz_{t+1}|,
+
+    H_t = A_t + |u| H_{t−1},  H_0 = |h_0|           G_t = |dh_t| + |u| D_{t+1},  D_t = S_t G_t
+
+Theorem (order "scan"). With these, with Eh_t = Ez_t in the forward pass (identity and ReLU: h → max(0, a + u h)
+composes within h → min(hi, max(lo, s h + c)), whatever the bracketing), and with 2Tη max H and 2Tη max D more at each
+step, the bounds above hold for every bracketing of the steps, also if slices are run again from their true carry.
+
+Proof. dz_t is a sum of terms (∏ s_j) u^{k−t} dh_k, k ≥ t: its n = k − t products by u and n + 1 by a slope are that
+many multiplications in any bracketing, and each addition on its way takes in a step or more, so that a term is rounded
+at most 3n + 2 times; γ_3 and 2ε at each of its n + 1 steps pay for them, at the magnitude D of all terms. A slope that
+is off by Es counts once for each step. A composed product that underflows is off by η, times the size of what it is
+applied to, for each of at most T composed steps that begin there. In h the terms are u^{t−k} a_k, rounded M + 1 + 2n
+times, and lo, hi and s h + c are each such a sum; min and max do not round, and carry no more error than they are
+given. ∎ The other activations' forward pass composes to nothing shorter, so it is bounded as a loop.
 """
 
 from __future__ import annotations
@@ -35,31 +53,39 @@ import numpy as np
 
 from ..activations import Activation
 from ..array_module import Array
+from .precision import FORMATS, HALF
+
+ORDERS = ("loop", "scan")
+COMPOSED = ("identity", "relu")  # whose forward pass a scan can compute
 
 # What the library functions behind σ may be off by: k units of roundoff relative, c absolute. Vendors document up
 # to 4 ulp, that is k = 8; formulas such as (1 − e) / (1 + e) lose a few units absolutely. A leaky slope such as
 # 0.01 is itself rounded, and multiplied once: (1 + ε)² < 1 + 3ε.
+# In half precision, libraries evaluate in float32 and round once.
 EVALUATION = {"identity": (0, 0), "relu": (0, 0), "leaky_relu": (3, 0)}
-_SMOOTH = (8, 4)
+SMOOTH, SMOOTH_HALF = (8, 4), (2, 2)
 
 
 class Rounding(NamedTuple):
-    """The arithmetic of an implementation: unit roundoff ε, smallest normal η, largest finite number."""
+    """The arithmetic of an implementation: unit roundoff ε, smallest normal η, largest finite number, order."""
 
     unit: Any
     smallest: Any
     largest: Any
+    scan: bool = False  # whether it may compose steps before it applies them
+    smooth: tuple[int, int] = SMOOTH  # k and c of a smooth activation
 
 
-def rounding(dtype: Any) -> Rounding:
-    """Return the rounding model of a dtype, with the reference's own rounding on top.
+def rounding(precision: str, order: str = "loop") -> Rounding:
+    """Return the rounding model of a format and an order, with the reference's own rounding on top.
 
     The reference is computed in `longdouble`, whose error obeys the same bounds with its own ε; a factor 4 covers
     the complex step, which takes up to four real operations where an implementation takes one.
     """
-    info, reference = np.finfo(dtype), np.finfo(np.longdouble)
-    unit = (np.longdouble(info.eps) + 4 * reference.eps) / 2
-    return Rounding(unit, np.longdouble(info.tiny), np.longdouble(info.max))
+    format, reference = FORMATS[precision], np.finfo(np.longdouble)
+    unit = np.longdouble(2) ** -format.bits + 2 * reference.eps
+    return Rounding(unit, np.longdouble(format.smallest), np.longdouble(format.largest), order == "scan",
+                    SMOOTH_HALF if precision in HALF else SMOOTH)
 
 
 def gamma(n: int, unit: Any) -> Any:
@@ -92,33 +118,62 @@ def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: 
     """
     with np.errstate(all="ignore"):
         bounds = _of_states(drive_size, inputs, u, h0, h, z, activation, model)
-        overflows = np.abs(h) + bounds.h >= model.largest  # beyond the largest number the model says nothing
+        overflows = np.abs(h) + bounds.h >= model.largest
     return StateErrors(bounds.z, np.where(np.isnan(bounds.h) | overflows, np.inf, bounds.h))
 
 
 def _of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
                model: Rounding) -> StateErrors:
-    ε, η, _ = model
+    ε, η = model.unit, model.smallest
+    if composes(activation, model):
+        return _of_composed_states(drive_size, inputs, u, h0, model)
     γ = gamma(inputs + 2, ε)
-    k, c = _evaluation(activation)
+    k, c = _evaluation(activation, model)
     leaky = activation.alpha not in (None, 0.0)  # ½(1 + α)z + ½(1 − α)|z| is right too, to an error relative to z
     Ez, Eh = np.empty_like(z), np.empty_like(z)
     carried, size = np.zeros_like(h0), np.abs(h0)
     for t in range(len(z)):
-        Ez[t] = np.abs(u) * carried + γ * (drive_size[t] + np.abs(u) * (size + carried)) + 2 * (inputs + 2) * η
+        reach = drive_size[t] + np.abs(u) * (size + carried)
+        Ez[t] = np.abs(u) * carried + γ * reach + 2 * (inputs + 2) * η
         moved = np.minimum(Ez[t] * _sup_slope(activation, z[t], Ez[t]),
                            activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
         formula = 2 * ε * (np.abs(z[t]) + Ez[t]) if leaky else 0
-        carried = Eh[t] = moved + (k * ε * (np.abs(h[t]) + moved) if k else 0) + c * ε + formula + 2 * η
+        carried = moved + (k * ε * (np.abs(h[t]) + moved) if k else 0) + c * ε + formula + 2 * η
+        carried = Eh[t] = np.where(reach < model.largest, carried, np.inf)
         size = np.abs(h[t])
     return StateErrors(Ez, Eh)
 
 
+def _of_composed_states(drive_size: Array, inputs: int, u: Array, h0: Array, model: Rounding) -> StateErrors:
+    """Bound the forward errors of a scan over h → min(hi, max(lo, s h + c))."""
+    ε, η = model.unit, model.smallest
+    H = _accumulated(drive_size, u, np.abs(h0))
+    underflow = 2 * η * (inputs + 2 + len(H) * H.max(axis=0))
+    E, carried = np.empty_like(drive_size), np.zeros_like(h0)
+    for t in range(len(E)):
+        carried = np.abs(u) * carried + gamma(inputs + 2, ε) * (H[t] + np.abs(u) * carried) + underflow
+        carried = E[t] = np.where(H[t] > 0, carried, 0)  # zeros add up exactly
+    return StateErrors(E, np.where(model.largest <= H + E, np.inf, E))
+
+
+def _accumulated(terms: Array, u: Array, first: Array) -> Array:
+    """H_t = terms_t + |u| H_{t−1}: what the states would be if nothing ever cancelled."""
+    H, before = np.empty_like(terms), first
+    for t in range(len(terms)):
+        before = H[t] = terms[t] + np.abs(u) * before
+    return H
+
+
 def local_z_error(drive_size: Array, inputs: int, u: Array, h_prev: Array, model: Rounding) -> Array:
     """Bound |ẑ_t − z_t| where z_t is formed from the implementation's own h_{t−1}: one step's rounding."""
-    ε, η, _ = model
+    ε, η = model.unit, model.smallest
     size = drive_size + np.abs(u) * np.abs(h_prev)
     return np.where(size > 0, gamma(inputs + 2, ε) * size + 2 * (inputs + 2) * η, 0)  # zeros add up exactly
+
+
+def composes(activation: Activation, model: Rounding) -> bool:
+    """Whether the implementation may have h_t from composed steps, so not from its own h_{t−1}."""
+    return model.scan and activation.name in COMPOSED
 
 
 def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
@@ -141,7 +196,7 @@ def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array
         rounded = ε * (np.abs(slope) + (2 if activation.alpha else 0))
         return np.asarray(np.where(unsure, abs(1 - activation.alpha) + ε * activation.max_slope, rounded))
     assert activation.sup_curvature is not None, "every built-in activation has it"
-    k, c = _evaluation(activation)
+    k, c = _evaluation(activation, model)
     anew = np.minimum(2 * Ez * activation.sup_curvature(z - Ez, z + Ez), activation.max_slope)
     return np.asarray(anew + ((2 * k + 2 * c + 3) * ε if (k or c) else 0))
 
@@ -169,31 +224,54 @@ def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev
 
 def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
                   dz: Array, model: Rounding) -> dict[str, Array]:
-    ε, η, _ = model
+    ε, η = model.unit, model.smallest
     T, B, N = dz.shape
-    Edz = np.empty_like(dz)
-    dz_next, carried = np.zeros_like(dz[0]), np.zeros_like(dz[0])
-    for t in reversed(range(T)):
-        g = dh[t] + u * dz_next
-        Eg = np.abs(u) * carried + gamma(3, ε) * (np.abs(dh[t]) + np.abs(u) * (np.abs(dz_next) + carried)) + 2 * η
-        S = np.abs(slope[t]) + Es[t]
-        carried = Edz[t] = S * Eg + Es[t] * np.abs(g) + 2 * ε * S * (np.abs(g) + Eg) + 2 * η
-        dz_next = dz[t]
-
-    size, terms = np.abs(dz) + Edz, T * B
+    S = np.abs(slope) + Es
+    Edz, size = _of_dz(u, dh, S, Es, dz, model)
+    terms = T * B
     γ = gamma(terms, ε)
     h_size = np.abs(h_prev) + Eh_prev
-    return {
-        "dx": Edz @ np.abs(W) + gamma(N, ε) * (size @ np.abs(W)) + 2 * N * η,
+    sums = {"dx": size @ np.abs(W), "dW": np.einsum("tbn,tbm->nm", size, np.abs(x)),
+            "du": (size * h_size).sum((0, 1)), "db": size.sum((0, 1)), "dh0": np.abs(u) * size[0]}
+    bounds = {
+        "dx": Edz @ np.abs(W) + gamma(N, ε) * sums["dx"] + 2 * N * η,
         "dW": np.einsum("tbn,tbm->nm", Edz + γ * size, np.abs(x)) + 2 * terms * η,
         "du": (Edz * h_size + np.abs(dz) * Eh_prev + γ * size * h_size).sum((0, 1)) + 2 * terms * η,
         "db": (Edz + γ * size).sum((0, 1)) + terms * η,
-        "dh0": np.abs(u) * Edz[0] + ε * np.abs(u) * size[0] + 2 * η,
+        "dh0": np.abs(u) * Edz[0] + ε * sums["dh0"] + 2 * η,
     }
+    # Beyond the largest number the model says nothing.
+    return {name: np.where(sums[name] < model.largest, bound, np.inf) for name, bound in bounds.items()}
 
 
-def _evaluation(activation: Activation) -> tuple[int, int]:
-    return EVALUATION.get(activation.name.partition("(")[0], _SMOOTH)
+def _of_dz(u: Array, dh: Array, S: Array, Es: Array, dz: Array, model: Rounding) -> tuple[Array, Array]:
+    """Bound the error of dz, and the size of what an implementation has for it."""
+    ε, η = model.unit, model.smallest
+    D, underflow = np.abs(dz), 0 * u
+    if model.scan:  # all terms at their full size
+        D = _discounted(np.abs(dh), u, S)
+        underflow = 2 * len(D) * η * D.max(axis=0)
+    D_next, dz_next = (np.concatenate([part[1:], np.zeros_like(part[:1])]) for part in (D, dz))
+    G = np.abs(dh) + np.abs(u) * D_next if model.scan else np.abs(dh + u * dz_next)
+    Edz, carried = np.empty_like(dz), np.zeros_like(dz[0])
+    for t in reversed(range(len(dz))):
+        reach = np.abs(dh[t]) + np.abs(u) * (D_next[t] + carried)
+        Eg = np.abs(u) * carried + gamma(3, ε) * reach + 2 * η + underflow
+        carried = S[t] * Eg + Es[t] * G[t] + 2 * ε * S[t] * (G[t] + Eg) + 2 * η
+        carried = Edz[t] = np.where(np.maximum(reach, D[t] + carried) < model.largest, carried, np.inf)
+    return Edz, np.abs(dz) + Edz
+
+
+def _discounted(terms: Array, u: Array, S: Array) -> Array:
+    """D_t = S_t (terms_t + |u| D_{t+1}): what dz would be if nothing ever cancelled."""
+    D, after = np.empty_like(terms), np.zeros_like(terms[0])
+    for t in reversed(range(len(terms))):
+        after = D[t] = S[t] * (terms[t] + np.abs(u) * after)
+    return D
+
+
+def _evaluation(activation: Activation, model: Rounding) -> tuple[int, int]:
+    return EVALUATION.get(activation.name.partition("(")[0], model.smooth)
 
 
 def _sup_slope(activation: Activation, z: Array, Ez: Array) -> Array:

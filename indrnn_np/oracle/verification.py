@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -11,46 +12,71 @@ import numpy as np
 
 from ..activations import resolve
 from ..array_module import Array
-from . import references, vectors
+from . import inputs, references, vectors
 from .diagnosis import Evidence, explain, is_kink_convention, lower_precision
-from .inputs import EQUATION_4, SMALL, STANDARD, Case, Recipe, draw
+from .inputs import Case, Recipe, draw
+from .precision import HALF
 from .report import Finding, Report, judge
+from .tolerance import ORDERS
 
 Candidate = Callable[..., Mapping[str, Array]]
+Progress = Callable[[int, int], None]
 TENSORS = vectors.RESULTS
+DTYPES = ("float32", "float64", "float16")
+OPTIONAL = ("b", "h0")
 HOPELESS = ("timed out", "out of memory")
-REPEATED = ("small", "wide")  # cases that are run twice, to see that the bits are the same
+REPEATED = ("small", "wide", "half-short")  # cases that are run twice, to see that the bits are the same
 
 
 class Check(NamedTuple):
-    """A reference, the cases on which it is asked, and whether it takes gradients on the h that came."""
+    """A reference, the cases on which it is asked, and whether it takes gradients on the h that came.
+
+    `cases(activation, precision, dtype=…, order=…, without=…)` lists them.
+    """
 
     name: str
-    cases: Callable[[str, str], list[Case]]
+    cases: Callable[..., list[Case]]
     expected: Callable[[Case, Array | None], references.Expected]
     on_own_h: bool
 
 
-@lru_cache(maxsize=512)
-def _drawn(id: str, recipe: Recipe, activation: str, dtype: str) -> Case:
-    return draw(id, recipe, activation, dtype)
+@lru_cache(maxsize=4096)
+def _drawn(id: str, recipe: Recipe, activation: str, precision: str, **how: Any) -> Case:
+    return draw(id, recipe, activation, precision, **how)
 
 
-def _from(recipes: Mapping[str, Recipe]) -> Callable[[str, str], list[Case]]:
-    return lambda activation, dtype: [_drawn(id, recipe, activation, dtype) for id, recipe in recipes.items()]
+def _from(recipes: Mapping[str, Recipe], half: Mapping[str, Recipe] = {}) -> Callable[..., list[Case]]:
+    """List the cases of these recipes, or of the others where the precision is half."""
+    return lambda activation, precision, **how: [
+        _drawn(id, recipe, activation, precision, **how)
+        for id, recipe in (half if precision in HALF else recipes).items()]
 
 
+def _exact(activation: str, precision: str, dtype: str = "", order: str = "loop",
+           without: tuple[str, ...] = ()) -> list[Case]:
+    """List the exact vectors; they are not exact in half precision, and all have b and h0."""
+    if precision in HALF or without:
+        return []
+    return [replace(case, order=order) for case in vectors.cases(activation, precision)]
+
+
+SPECIFICATION = Check("specification", _from(inputs.STANDARD, inputs.HALF_STANDARD), references.specification,
+                      on_own_h=True)
+COMPLEX_STEP = Check("complex step", _from(inputs.SMALL, inputs.HALF_SMALL), references.by_complex_step,
+                     on_own_h=False)
 CHECKS = (
-    Check("specification", _from(STANDARD), references.specification, on_own_h=True),
-    Check("complex step", _from(SMALL), references.by_complex_step, on_own_h=False),
-    Check("exact vectors", vectors.cases, references.exact, on_own_h=False),
-    Check("Eq. 4", _from(EQUATION_4), references.equation_4, on_own_h=True),
+    SPECIFICATION,
+    COMPLEX_STEP,
+    Check("exact vectors", _exact, references.exact, on_own_h=False),
+    Check("Eq. 4", _from(inputs.EQUATION_4, inputs.HALF_EQUATION_4), references.equation_4, on_own_h=True),
 )
+FEW = 200  # coordinates of a case of somebody else's, up to which it is differentiated by a complex step
 
 
 def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
-           dtypes: Sequence[str] = ("float32", "float64"), case: str | None = None,
-           diagnose: bool = True) -> Report:
+           dtypes: Sequence[str] = ("float32", "float64"), case: str | None = None, diagnose: bool = True, *,
+           precision: str | None = None, order: str = "loop", without: Sequence[str] = (),
+           progress: Progress | None = None) -> Report:
     """Verify an IndRNN layer, forward and backward, in this process.
 
     It is run on named cases and compared, element by element, with the specification, with complex-step
@@ -66,9 +92,15 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
         later steps.
     activations : names
         "identity", "relu", "leaky_relu", "tanh", "sigmoid", "softplus"; "leaky_relu(0.125)" for another slope.
-    dtypes : "float32", "float64" or both
+    dtypes : some of "float32", "float64", "float16"
     case : name of a case, to run that one alone
     diagnose : whether to look for the cause of what is wrong, which takes a second or two where something is
+    precision : "bfloat16" or "float16", where the candidate computes in it but takes and returns float32 arrays; every
+        number that it is given is then one of that format. dtypes has no say.
+    order : "loop", or "scan" for a candidate that is parallel in time: composing steps adds up terms that a loop has
+        already cancelled, so that more rounding is allowed
+    without : "b", "h0" or both, where the candidate has no bias or no initial state: it is then called without them
+    progress : called as progress(done, of) after each case
 
     Returns
     -------
@@ -81,40 +113,90 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     """
     if not callable(candidate):
         raise TypeError(f"candidate: expected a callable; got {type(candidate).__name__}.")
+    names, precisions, how = checked(activations, dtypes, precision, order, without)
+    parts = [plan(name, each, only=case, **how) for name in names for each in precisions]
+    if case is not None and not any(parts):
+        raise ValueError(f"case: expected the name of a case of these activations; got {case!r}.")
+    report = Report(order=order, without=how["without"])
+    done, of = itertools.count(1), sum(map(len, parts))
+    for part in parts:
+        report.add(_run(candidate, part, diagnose, lambda: progress(next(done), of) if progress else None))
+    if not report.findings and not any(j.judged for j in report.judgements):
+        report.findings.append(Finding("nothing judged", "all", ", ".join(names), ", ".join(precisions), "all"))
+    return report
+
+
+def verify_case(candidate: Candidate, case: Case) -> Report:
+    """Verify an implementation on one case, a named one or any other, by every reference that can tell.
+
+    A case that is none of the named is compared with the specification and, if it is small, differentiated by a
+    complex step.
+
+    Raises
+    ------
+    TypeError, ValueError
+        candidate cannot be called, or case is none.
+    """
+    if not callable(candidate):
+        raise TypeError(f"candidate: expected a callable; got {type(candidate).__name__}.")
+    if not isinstance(case, Case):
+        raise TypeError(f"case: expected one of indrnn_np.oracle.cases(); got {type(case).__name__}.")
+    named = plan(case.activation, case.precision, only=case.id, dtype=case.dtype.name, order=case.order,
+                 without=case.without)
+    part = [(check, each) for check, each in named if _same_arrays(each, case)]
+    if not part:
+        few = sum(array.size for array in case.arrays().values()) <= FEW
+        part = [(SPECIFICATION, case), *([(COMPLEX_STEP, case)] if few else [])]
+    report = Report(order=case.order, without=case.without)
+    report.add(_run(candidate, part, True, lambda: None))
+    return report
+
+
+def plan(activation: str, precision: str, only: str | None = None, **how: Any) -> list[tuple[Check, Case]]:
+    """List what an implementation is tried on in one activation and precision."""
+    return [(check, case) for check in CHECKS for case in check.cases(activation, precision, **how)
+            if only in (None, case.id)]
+
+
+def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | None = None, order: str = "loop",
+            without: Sequence[str] = ()) -> tuple[list[str], Sequence[str], dict[str, Any]]:
+    """Check the names that `verify` takes; return activations, precisions, and what `plan` takes besides."""
     activations, dtypes = _several("activations", activations), _several("dtypes", dtypes)
     for activation in activations:
         if not isinstance(activation, str):
             raise TypeError(f"activations: expected names; got {type(activation).__name__}.")
     names = [resolve(activation).name for activation in activations]
     for dtype in dtypes:
-        if dtype not in ("float32", "float64"):
-            raise ValueError(f"dtypes: expected 'float32' or 'float64'; got {dtype!r}.")
-    report = Report()
-    for activation in names:
-        for dtype in dtypes:
-            _verify_one(candidate, activation, dtype, case, report, diagnose)
-    if case is not None and not report.judgements and not report.findings:
-        raise ValueError(f"case: expected the name of a case of these activations; got {case!r}.")
-    if not report.findings and not any(j.judged for j in report.judgements):
-        report.findings.append(Finding("nothing judged", "all", ", ".join(names), ", ".join(dtypes), "all"))
+        _one_of("dtypes", dtype, DTYPES)
+    if precision is not None:
+        _one_of("precision", precision, HALF)
+    _one_of("order", order, ORDERS)
+    without = (without,) if isinstance(without, str) else tuple(without)
+    for name in without:
+        _one_of("without", name, OPTIONAL)
+    how = {"dtype": "float32" if precision else "", "order": order, "without": tuple(sorted(set(without)))}
+    return names, (precision,) if precision else tuple(dict.fromkeys(dtypes)), how
+
+
+def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}; got {value!r}.")
+
+
+def _run(candidate: Candidate, part: Sequence[tuple[Check, Case]], diagnose: bool,
+         tick: Callable[[], None]) -> Report:
+    """Run the cases of one activation and precision, then ask why what is wrong is wrong."""
+    report, evidence = Report(), []
+    for check, case in part:
+        if any(finding.verdict in HOPELESS for finding in report.findings):
+            break  # it would cost the time limit again, in every case
+        outputs = _try(candidate, case, check, report)
+        if outputs and "h" in outputs and check.name != "Eq. 4":
+            evidence.append(Evidence(case, outputs, _for_diagnosis(case, outputs, check)))
+        tick()
+    if diagnose and part:
+        report.findings = _diagnosed(report.findings, evidence, part[0][1].precision)
     return report
-
-
-def _verify_one(candidate: Candidate, activation: str, dtype: str, only: str | None, report: Report,
-                diagnose: bool) -> None:
-    """Verify one activation in one dtype: run every case, then ask why what is wrong is wrong."""
-    part, evidence = Report(), []
-    for check in CHECKS:
-        for case in check.cases(activation, dtype):
-            if only in (None, case.id):
-                if any(finding.verdict in HOPELESS for finding in part.findings):
-                    break  # it would cost the time limit again, in every case
-                outputs = _try(candidate, case, check, part)
-                if outputs and "h" in outputs and check.name in ("specification", "exact vectors"):
-                    evidence.append(Evidence(case, outputs, _for_diagnosis(case, outputs, check)))
-    report.judgements += part.judgements
-    report.findings += _diagnosed(part.findings, evidence, dtype) if diagnose else part.findings
-    report.not_given |= part.not_given
 
 
 def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> references.Expected:
@@ -125,12 +207,12 @@ def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> refer
     return _fairest(case, outputs, expected)
 
 
-def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], dtype: str) -> list[Finding]:
+def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], precision: str) -> list[Finding]:
     """Add to each wrong number the likely cause, where one is known."""
     if not any(finding.verdict == "wrong" for finding in findings):
         return findings
     causes = explain(evidence)
-    like = "" if any(causes.values()) else lower_precision(evidence, dtype)
+    like = "" if any(causes.values()) else lower_precision(evidence, precision)
     found = []
     for finding in findings:
         if finding.verdict == "wrong" and like:
@@ -145,23 +227,23 @@ def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], dtype: str
 def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict[str, Array] | None:
     """Run one case, add to the report what it gave, and return the outputs that have the right form."""
     def found(verdict: str, name: str = "", detail: str = "") -> None:
-        report.findings.append(Finding(verdict, case.id, case.activation, case.dtype.name, check.name, name,
+        report.findings.append(Finding(verdict, case.id, case.activation, case.precision, check.name, name,
                                        detail=detail))
 
-    given = case.arrays()
+    given = case.arguments()
     try:
         outputs = _call(candidate, given, case)
-        again = _call(candidate, case.arrays(), case) if case.id in REPEATED else outputs
+        again = _call(candidate, case.arguments(), case) if case.id in REPEATED else outputs
     except (Exception, SystemExit) as error:  # whatever it is, it is the candidate's, and the report's to tell
         found(getattr(error, "verdict", "crashed"),
               detail=getattr(error, "detail", f"{type(error).__name__}: {error}"))
         return None
-    for name, array in case.arrays().items():
+    for name, array in case.arguments().items():
         if not np.array_equal(given[name], array):
             found("modifies its inputs", name)
 
     shapes = _shapes(case)
-    report.not_given |= set(TENSORS) - set(outputs)
+    report.not_given |= set(shapes) - set(outputs)
     for name in [name for name in TENSORS if name in outputs]:
         if (wrong := _unlike(outputs[name], shapes[name], case.dtype)):
             found("wrong shape or dtype", name, wrong)
@@ -169,7 +251,8 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
         elif name not in again or not np.array_equal(outputs[name], again[name], equal_nan=True):
             found("not deterministic", name, "two runs on the same input differ")
     if "h" in outputs and not np.isfinite(outputs["h"]).all():  # the gradients are judged on this h
-        found("not finite", "h", "every state of this case is finite")
+        if np.isfinite(references.specification(case, None).allowed["h"]).all():
+            found("not finite", "h", "every state of this case is finite")
         return None
     if not outputs:
         return None
@@ -179,7 +262,7 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
         expected = _fairest(case, outputs, expected)
     for name in (name for name in TENSORS if name in expected.value and name in outputs):
         judgement = judge(check.name, case.id, case.activation, name, outputs[name], expected.value[name],
-                          expected.allowed[name])
+                          expected.allowed[name], case.precision)
         report.judgements.append(judgement)
         if not judgement.right:
             report.findings.append(judgement.finding())
@@ -206,12 +289,18 @@ def _call(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict
         raise TypeError(f"expected a mapping with {', '.join(TENSORS)}; got {type(returned).__name__}")
     if unknown := [name for name in returned if name not in TENSORS]:
         raise ValueError(f"expected no other names than {', '.join(TENSORS)}; got {', '.join(map(repr, unknown))}")
-    return {name: returned[name] for name in TENSORS if name in returned}
+    return {name: returned[name] for name in _shapes(case) if name in returned}
 
 
 def _shapes(case: Case) -> dict[str, tuple[int, ...]]:
-    shapes = {"d" + name: array.shape for name, array in case.arrays().items() if name != "dh"}
+    """Return the shapes of what an implementation of this case has to return, by name."""
+    shapes = {"d" + name: array.shape for name, array in case.arguments().items() if name != "dh"}
     return {"h": case.dh.shape, **shapes}
+
+
+def _same_arrays(one: Case, other: Case) -> bool:
+    ours, theirs = one.arrays(), other.arrays()
+    return all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 def _unlike(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
