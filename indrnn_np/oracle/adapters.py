@@ -1,6 +1,7 @@
 """Implementations in PyTorch and JAX as candidates: you write the forward pass, the library differentiates it.
 
-Neither library is imported before one of these functions is called.
+Neither library is imported before one of these functions is called. A module, which holds weights of its own, is for
+`torch_modules`.
 """
 
 from __future__ import annotations
@@ -25,25 +26,30 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
     Parameters
     ----------
     function : callable
-        `function(x, W, u, b, h0, activation)`, called with tensors by position, returns h, a tensor. A module is
-        wrapped in such a function, which loads W, u and b into it; a `torch.autograd.Function` is called in one.
+        `function(x, W, u, b, h0, activation)`, called with tensors by position, returns h, a tensor. A
+        `torch.autograd.Function` is called in such a function, and its own backward is then what is verified. A module
+        with parameters of its own is for `from_torch_module`.
     batch_first : bool
         Whether function takes x as (B, T, M) and returns h as (B, T, N); h0 is (B, N) in either case.
 
     Raises
     ------
     TypeError
-        function cannot be called.
+        function cannot be called, or is a module with parameters, or a module's class.
     ModuleNotFoundError
         PyTorch is not installed; the message names the extra that installs it.
     """
-    torch = _library("torch", function)
+    torch = library("torch", "function", function)
+    if _holds_weights(torch, function):
+        raise TypeError("function: expected a forward pass f(x, W, u, b, h0, activation); got a module, which has "
+                        "weights of its own. Use from_torch_module(lambda M, N, activation: …), which builds it.")
 
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
         tensors = [torch.from_numpy(arrays[name].copy()).requires_grad_() for name in INPUTS]
         x, *others = tensors
-        h = function(x.transpose(0, 1) if batch_first else x, *others, activation)
-        h = h.transpose(0, 1) if batch_first else h
+        h = time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
+        if h.shape != dh.shape:
+            return {"h": h.detach().numpy()}
         gradients = torch.autograd.grad(h, tensors, torch.from_numpy(dh), allow_unused=True)
         return {"h": h.detach().numpy(), **{"d" + name: np.zeros_like(arrays[name]) if gradient is None else
                                             gradient.numpy() for name, gradient in zip(INPUTS, gradients, strict=True)}}
@@ -59,7 +65,8 @@ def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candida
     ----------
     function : callable
         `function(x, W, u, b, h0, activation)`, called with arrays by position, returns h. It may be jitted, with
-        activation static.
+        activation static. One that takes a dict of parameters is called in such a function:
+        `apply(from_ours(W, u, b, "keras"), x, h0)`.
     batch_first : bool
         Whether function takes x as (B, T, M) and returns h as (B, T, N); h0 is (B, N) in either case.
 
@@ -70,25 +77,44 @@ def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candida
     ModuleNotFoundError
         JAX is not installed; the message names the extra that installs it.
     """
-    jax = _library("jax", function)
+    jax = library("jax", "function", function)
     jax.config.update("jax_enable_x64", True)
 
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
         def forward(x: Any, *others: Any) -> Any:
-            h = function(x.swapaxes(0, 1) if batch_first else x, *others, activation)
-            return h.swapaxes(0, 1) if batch_first else h
+            return time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
 
         h, pull = jax.vjp(forward, *(jax.numpy.asarray(arrays[name]) for name in INPUTS))
+        if h.shape != dh.shape:
+            return {"h": np.asarray(h)}
         gradients = pull(jax.numpy.asarray(dh))
         return {"h": np.asarray(h), **{"d" + name: np.asarray(gradient)
                                        for name, gradient in zip(INPUTS, gradients, strict=True)}}
     return candidate
 
 
-def _library(name: str, function: object) -> ModuleType:
+def library(name: str, argument: str, function: object) -> ModuleType:
+    """Import PyTorch or JAX, once it is sure that there is something to be called; raises as `from_torch`."""
     if not callable(function):
-        raise TypeError(f"function: expected a callable; got {type(function).__name__}.")
+        raise TypeError(f"{argument}: expected a callable; got {type(function).__name__}.")
     if find_spec(name) is None:
         title = {"torch": "PyTorch", "jax": "JAX"}[name]
         raise ModuleNotFoundError(f"{title} is not installed: pip install 'indrnn-np[{name}]'.")
     return import_module(name)
+
+
+def _swapped(x: Any, batch_first: bool) -> Any:
+    return x.swapaxes(0, 1) if batch_first else x
+
+
+def time_first(h: Any, batch_first: bool) -> Any:
+    """Return h with time first, or say that it is no array."""
+    if not hasattr(h, "shape"):
+        raise TypeError(f"expected h, one array of all states; got {type(h).__name__}")
+    return h.swapaxes(0, 1) if batch_first and h.ndim > 1 else h
+
+
+def _holds_weights(torch: Any, function: Any) -> bool:
+    if isinstance(function, type):
+        return issubclass(function, torch.nn.Module)
+    return isinstance(function, torch.nn.Module) and any(True for _ in function.parameters())
