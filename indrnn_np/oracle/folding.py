@@ -5,7 +5,8 @@
 It is the same function, so its derivatives are those of the wider layer, which starts from zero: dh_0 is the part of
 dx_1 that belongs to h_0, db the last column of dW, and du gains what the first step adds, the diagonal of the
 middle part. The products are those of the layer itself, zeros apart, and they are summed in one of the orders
-that `tolerance` covers: what rounding may do is what is allowed anyhow.
+that `tolerance` covers: what rounding may do is what is allowed anyhow. A mistake is caught as anywhere; one in the
+handling of u or of the first step may go unnamed, since h_0 does not pass through the layer's own u.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A cell and a layer that runs it over (B, T, M), with Keras's names; it starts from zero and takes no h0.
+"""A cell, and a layer that runs it over sequences of shape (B, T, M), with Keras's names for the weights.
 
-h0 comes to it as further inputs of the first step, so it is verified as it is. Run it with
-`indrnn-np verify tests/examples/torch_batch_first_cell.py:candidate`.
+Run it with `indrnn-np verify tests/examples/torch_batch_first_cell.py:candidate`.
 """
 
 import torch
@@ -26,11 +25,12 @@ class IndRNN(torch.nn.Module):
         super().__init__()
         self.cell = Cell(M, N, σ)
 
-    def forward(self, x):
-        states = [x.new_zeros(len(x), len(self.cell.bias))]
-        for t in range(x.shape[1]):
-            states.append(self.cell(x[:, t], states[-1]))
-        return torch.stack(states[1:], dim=1)
+    def forward(self, x, initial_state):
+        h, states = initial_state, []
+        for x_t in x.unbind(dim=1):
+            h = self.cell(x_t, h)
+            states.append(h)
+        return torch.stack(states, dim=1)
 
 
 candidate = ir.oracle.from_torch_module(lambda M, N, activation: IndRNN(M, N, getattr(torch, activation)), "keras",
