@@ -233,3 +233,31 @@ def test_what_is_unknown_is_refused_by_name(how: dict, message: str) -> None:
         ir.oracle.verify(candidates.from_engine("numpy"), **how)
     with pytest.raises(ValueError, match=message):
         ir.oracle.cases(**how)
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_function_or_module_of_pytorch_without_bias_and_initial_state() -> None:
+    import torch
+
+    def forward(x, W, u, b, h0, activation):
+        assert b is None
+        assert h0 is None
+        h, states = torch.zeros(()), []
+        for x_t in x:
+            h = torch.relu(x_t @ W.T + u * h)
+            states.append(h)
+        return torch.stack(states)
+
+    class Bare(torch.nn.Module):
+        def __init__(self, M: int, N: int) -> None:
+            super().__init__()
+            self.weight_ih, self.weight_hh = (torch.nn.Parameter(torch.zeros(shape)) for shape in ((N, M), (N,)))
+
+        def forward(self, x):
+            return forward(x, self.weight_ih, self.weight_hh, None, None, "relu")
+
+    for candidate in (ir.oracle.from_torch(forward),
+                      ir.oracle.from_torch_module(lambda M, N, activation: Bare(M, N), "stefoe")):
+        report = ir.oracle.verify(candidate, dtypes=("float32",), without=("b", "h0"))
+        assert report.passed, report

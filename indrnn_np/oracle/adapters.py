@@ -26,7 +26,8 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
     Parameters
     ----------
     function : callable
-        `function(x, W, u, b, h0, activation)`, called with tensors by position, returns h, a tensor. A
+        `function(x, W, u, b, h0, activation)`, called with tensors by position, returns h, a tensor; b or h0 is None
+        where `verify` is told that it is not there. A
         `torch.autograd.Function` is called in such a function, and its own backward is then what is verified. A module
         with parameters of its own is for `from_torch_module`.
     batch_first : bool
@@ -45,14 +46,15 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
                         "weights of its own. Use from_torch_module(lambda M, N, activation: …), which builds it.")
 
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
-        tensors = [torch.from_numpy(arrays[name].copy()).requires_grad_() for name in INPUTS]
-        x, *others = tensors
+        tensors = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in arrays.items()}
+        x, *others = (tensors.get(name) for name in INPUTS)
         h = time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
         if h.shape != dh.shape:
             return {"h": h.detach().numpy()}
-        gradients = torch.autograd.grad(h, tensors, torch.from_numpy(dh), allow_unused=True)
+        gradients = torch.autograd.grad(h, list(tensors.values()), torch.from_numpy(dh), allow_unused=True)
         return {"h": h.detach().numpy(), **{"d" + name: np.zeros_like(arrays[name]) if gradient is None else
-                                            gradient.numpy() for name, gradient in zip(INPUTS, gradients, strict=True)}}
+                                            gradient.numpy()
+                                            for name, gradient in zip(tensors, gradients, strict=True)}}
     return candidate
 
 
@@ -64,9 +66,9 @@ def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candida
     Parameters
     ----------
     function : callable
-        `function(x, W, u, b, h0, activation)`, called with arrays by position, returns h. It may be jitted, with
-        activation static. One that takes a dict of parameters is called in such a function:
-        `apply(from_ours(W, u, b, "keras"), x, h0)`.
+        `function(x, W, u, b, h0, activation)`, called with arrays by position, returns h; b or h0 is None where
+        `verify` is told that it is not there. It may be jitted, with activation static. One that takes a dict of
+        parameters is called in such a function: `apply(from_ours(W, u, b, "keras"), x, h0)`.
     batch_first : bool
         Whether function takes x as (B, T, M) and returns h as (B, T, N); h0 is (B, N) in either case.
 
@@ -81,15 +83,15 @@ def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candida
     jax.config.update("jax_enable_x64", True)
 
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
-        def forward(x: Any, *others: Any) -> Any:
+        def forward(given: dict[str, Any]) -> Any:
+            x, *others = (given.get(name) for name in INPUTS)
             return time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
 
-        h, pull = jax.vjp(forward, *(jax.numpy.asarray(arrays[name]) for name in INPUTS))
+        h, pull = jax.vjp(forward, {name: jax.numpy.asarray(array) for name, array in arrays.items()})
         if h.shape != dh.shape:
             return {"h": np.asarray(h)}
-        gradients = pull(jax.numpy.asarray(dh))
-        return {"h": np.asarray(h), **{"d" + name: np.asarray(gradient)
-                                       for name, gradient in zip(INPUTS, gradients, strict=True)}}
+        (gradients,) = pull(jax.numpy.asarray(dh))
+        return {"h": np.asarray(h), **{"d" + name: np.asarray(gradient) for name, gradient in gradients.items()}}
     return candidate
 
 

@@ -60,7 +60,7 @@ def _on_own_h(exact: _Exact, h: Array, σ: Activation) -> Expected:
     p, own = exact.inputs, h.astype(np.longdouble)
     h_prev = np.concatenate([p["h0"][None], own[:-1]])
     z = exact.a + p["u"] * h_prev
-    Ez = tolerance.local_z_error(exact.drive_size, p["x"].shape[-1], p["u"], h_prev, exact.model)
+    Ez = tolerance.local_z_error(exact.drive, p["u"], h_prev, exact.model)
     if tolerance.composes(σ, exact.model):
         Ez = Ez + 2 * exact.errors.z  # h_t and h_{t−1} are each off by their own errors
     gradients, dz = _gradients(p, own, exact.a, σ)
@@ -143,7 +143,7 @@ def equation_4(case: Case, h: Array | None) -> Expected:
 class _Exact(NamedTuple):
     inputs: dict[str, Array]
     a: Array
-    drive_size: Array
+    drive: tolerance.Drive
     z: Array
     h: Array
     errors: tolerance.StateErrors
@@ -156,9 +156,9 @@ def _forward(case: Case, model: tolerance.Rounding) -> _Exact:
     a = p["x"] @ p["W"].T + p["b"]
     h = recurrence.forward(a, p["u"], p["h0"], σ)
     z = a + p["u"] * np.concatenate([p["h0"][None], h[:-1]])
-    size = np.abs(p["x"]) @ np.abs(p["W"]).T + np.abs(p["b"])
-    errors = tolerance.of_states(size, p["x"].shape[-1], p["u"], p["h0"], h, z, σ, model)
-    return _Exact(p, a, size, z, h, errors, model)
+    drive = tolerance.of_drive(p["x"], p["W"], p["b"], model)
+    errors = tolerance.of_states(drive, p["u"], p["h0"], h, z, σ, model)
+    return _Exact(p, a, drive, z, h, errors, model)
 
 
 def _gradients(p: dict[str, Array], h: Array, a: Array, σ: Activation) -> tuple[dict[str, Array], Array]:

@@ -11,8 +11,9 @@ Theorem. Let h, z be exact and ĥ, ẑ an implementation's. With A_t = |W||x_t| 
     |ĥ_t − h_t| ≤ Eh_t = c_t + kε (|h_t| + c_t) + cε + 2η,     c_t = Ez_t · sup |σ'| over [z_t − Ez_t, z_t + Ez_t]
 
 (c_t is at most σ(z_t + Ez_t) − σ(z_t − Ez_t), since σ is monotone; a leaky ReLU has 2ε (|z_t| + Ez_t) more, for those
-who write it with |z|). No argument is flushed to zero on the way in. With s_t the slope, Es_t what it may be off
-by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u ⊙ dz_{t+1},
+who write it with |z|). Arithmetic that also reads subnormal arguments as zero loses, with v° = |v| where |v| < η and
+0 elsewhere, |W| x°_t + W° |x_t| + b° + u° |h_{t−1}| more in Ez_t, h°_0 in Eh_0, dh°_t in Eg_t. With s_t the slope,
+Es_t what it may be off by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u ⊙ dz_{t+1},
 
     Eg_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
     Edz_t = S_t Eg_t + Es_t |g_t| + 2ε S_t (|g_t| + Eg_t) + 2η
@@ -93,6 +94,25 @@ def gamma(n: int, unit: Any) -> Any:
     return n * unit / (1 - n * unit) if n * unit < 1 else np.longdouble(np.inf)
 
 
+class Drive(NamedTuple):
+    """What rounding does to a = W x + b: its terms' size A and what flushing loses, (T, B, N) each; M inputs."""
+
+    size: Array
+    lost: Array
+    inputs: int
+
+
+def of_drive(x: Array, W: Array, b: Array, model: Rounding) -> Drive:
+    """Measure the terms of W x + b."""
+    lost = _flushed(x, model) @ np.abs(W).T + np.abs(x) @ _flushed(W, model).T + _flushed(b, model)
+    return Drive(np.abs(x) @ np.abs(W).T + np.abs(b), lost, x.shape[-1])
+
+
+def _flushed(v: Array, model: Rounding) -> Array:
+    """v°: what is lost if subnormal numbers are read as zero."""
+    return np.where(np.abs(v) < model.smallest, np.abs(v), 0)
+
+
 class StateErrors(NamedTuple):
     """Bounds of |ẑ − z| and |ĥ − h|, each (T, B, N)."""
 
@@ -100,14 +120,13 @@ class StateErrors(NamedTuple):
     h: Array
 
 
-def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
+def of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
               model: Rounding) -> StateErrors:
     """Bound the forward errors, first part of the theorem.
 
     Parameters
     ----------
-    drive_size : (T, B, N) A_t = |W||x_t| + |b|
-    inputs : M
+    drive : of `of_drive`
     u, h0, h, z : the exact values, in the reference's precision
     activation : with its bound sup_slope
     model : the rounding of the implementation
@@ -117,24 +136,25 @@ def of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: 
     StateErrors
     """
     with np.errstate(all="ignore"):
-        bounds = _of_states(drive_size, inputs, u, h0, h, z, activation, model)
+        bounds = _of_states(drive, u, h0, h, z, activation, model)
         overflows = np.abs(h) + bounds.h >= model.largest
     return StateErrors(bounds.z, np.where(np.isnan(bounds.h) | overflows, np.inf, bounds.h))
 
 
-def _of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
+def _of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
                model: Rounding) -> StateErrors:
     ε, η = model.unit, model.smallest
     if composes(activation, model):
-        return _of_composed_states(drive_size, inputs, u, h0, model)
-    γ = gamma(inputs + 2, ε)
+        return _of_composed_states(drive, u, h0, model)
+    γ, underflow = gamma(drive.inputs + 2, ε), 2 * (drive.inputs + 2) * η
     k, c = _evaluation(activation, model)
     leaky = activation.alpha not in (None, 0.0)  # ½(1 + α)z + ½(1 − α)|z| is right too, to an error relative to z
     Ez, Eh = np.empty_like(z), np.empty_like(z)
-    carried, size = np.zeros_like(h0), np.abs(h0)
+    carried, size = _flushed(h0, model), np.abs(h0)
     for t in range(len(z)):
-        reach = drive_size[t] + np.abs(u) * (size + carried)
-        Ez[t] = np.abs(u) * carried + γ * reach + 2 * (inputs + 2) * η
+        reach = drive.size[t] + np.abs(u) * (size + carried)
+        lost = drive.lost[t] + _flushed(u, model) * (size + carried)
+        Ez[t] = np.abs(u) * carried + γ * reach + lost + underflow
         moved = np.minimum(Ez[t] * _sup_slope(activation, z[t], Ez[t]),
                            activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
         formula = 2 * ε * (np.abs(z[t]) + Ez[t]) if leaky else 0
@@ -144,14 +164,16 @@ def _of_states(drive_size: Array, inputs: int, u: Array, h0: Array, h: Array, z:
     return StateErrors(Ez, Eh)
 
 
-def _of_composed_states(drive_size: Array, inputs: int, u: Array, h0: Array, model: Rounding) -> StateErrors:
+def _of_composed_states(drive: Drive, u: Array, h0: Array, model: Rounding) -> StateErrors:
     """Bound the forward errors of a scan over h → min(hi, max(lo, s h + c))."""
     ε, η = model.unit, model.smallest
-    H = _accumulated(drive_size, u, np.abs(h0))
-    underflow = 2 * η * (inputs + 2 + len(H) * H.max(axis=0))
-    E, carried = np.empty_like(drive_size), np.zeros_like(h0)
+    H = _accumulated(drive.size, u, np.abs(h0))
+    lost = drive.lost + _flushed(u, model) * np.concatenate([np.abs(h0)[None], H[:-1]])
+    underflow = 2 * η * (drive.inputs + 2 + len(H) * H.max(axis=0))
+    E, carried = np.empty_like(H), _flushed(h0, model)
     for t in range(len(E)):
-        carried = np.abs(u) * carried + gamma(inputs + 2, ε) * (H[t] + np.abs(u) * carried) + underflow
+        carried = (np.abs(u) * carried + gamma(drive.inputs + 2, ε) * (H[t] + np.abs(u) * carried) + lost[t]
+                   + underflow)
         carried = E[t] = np.where(H[t] > 0, carried, 0)  # zeros add up exactly
     return StateErrors(E, np.where(model.largest <= H + E, np.inf, E))
 
@@ -164,11 +186,13 @@ def _accumulated(terms: Array, u: Array, first: Array) -> Array:
     return H
 
 
-def local_z_error(drive_size: Array, inputs: int, u: Array, h_prev: Array, model: Rounding) -> Array:
+def local_z_error(drive: Drive, u: Array, h_prev: Array, model: Rounding) -> Array:
     """Bound |ẑ_t − z_t| where z_t is formed from the implementation's own h_{t−1}: one step's rounding."""
     ε, η = model.unit, model.smallest
-    size = drive_size + np.abs(u) * np.abs(h_prev)
-    return np.where(size > 0, gamma(inputs + 2, ε) * size + 2 * (inputs + 2) * η, 0)  # zeros add up exactly
+    size = drive.size + np.abs(u) * np.abs(h_prev)
+    lost = drive.lost + _flushed(u, model) * np.abs(h_prev) + np.abs(u) * _flushed(h_prev, model)
+    error = gamma(drive.inputs + 2, ε) * size + lost + 2 * (drive.inputs + 2) * η
+    return np.where(size > 0, error, 0)  # zeros add up exactly
 
 
 def composes(activation: Activation, model: Rounding) -> bool:
@@ -234,11 +258,13 @@ def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_pre
     sums = {"dx": size @ np.abs(W), "dW": np.einsum("tbn,tbm->nm", size, np.abs(x)),
             "du": (size * h_size).sum((0, 1)), "db": size.sum((0, 1)), "dh0": np.abs(u) * size[0]}
     bounds = {
-        "dx": Edz @ np.abs(W) + gamma(N, ε) * sums["dx"] + 2 * N * η,
-        "dW": np.einsum("tbn,tbm->nm", Edz + γ * size, np.abs(x)) + 2 * terms * η,
-        "du": (Edz * h_size + np.abs(dz) * Eh_prev + γ * size * h_size).sum((0, 1)) + 2 * terms * η,
+        "dx": Edz @ np.abs(W) + gamma(N, ε) * sums["dx"] + size @ _flushed(W, model) + 2 * N * η,
+        "dW": (np.einsum("tbn,tbm->nm", Edz + γ * size, np.abs(x)) + np.einsum("tbn,tbm->nm", size, _flushed(x, model))
+               + 2 * terms * η),
+        "du": (Edz * h_size + np.abs(dz) * Eh_prev + γ * size * h_size + size * _flushed(h_prev, model)).sum((0, 1))
+        + 2 * terms * η,
         "db": (Edz + γ * size).sum((0, 1)) + terms * η,
-        "dh0": np.abs(u) * Edz[0] + ε * sums["dh0"] + 2 * η,
+        "dh0": np.abs(u) * Edz[0] + ε * sums["dh0"] + _flushed(u, model) * size[0] + 2 * η,
     }
     # Beyond the largest number the model says nothing.
     return {name: np.where(sums[name] < model.largest, bound, np.inf) for name, bound in bounds.items()}
@@ -256,7 +282,8 @@ def _of_dz(u: Array, dh: Array, S: Array, Es: Array, dz: Array, model: Rounding)
     Edz, carried = np.empty_like(dz), np.zeros_like(dz[0])
     for t in reversed(range(len(dz))):
         reach = np.abs(dh[t]) + np.abs(u) * (D_next[t] + carried)
-        Eg = np.abs(u) * carried + gamma(3, ε) * reach + 2 * η + underflow
+        lost = _flushed(dh[t], model) + _flushed(u, model) * (D_next[t] + carried)
+        Eg = np.abs(u) * carried + gamma(3, ε) * reach + lost + 2 * η + underflow
         carried = S[t] * Eg + Es[t] * G[t] + 2 * ε * S[t] * (G[t] + Eg) + 2 * η
         carried = Edz[t] = np.where(np.maximum(reach, D[t] + carried) < model.largest, carried, np.inf)
     return Edz, np.abs(dz) + Edz

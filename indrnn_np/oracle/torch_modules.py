@@ -65,8 +65,11 @@ def from_torch_module(build: Build, layout: str | Layout | None = None,
         style = chosen or layouts.LAYOUTS[layouts.guess_layout(parameters)]
         takes_h0 = call is not None or _takes_two(module.forward)
         lacking = [*([] if "b" in layouts.find(parameters, style) else ["b"]), *([] if takes_h0 else ["h0"])]
-        layer = fold(lacking, _Layer(torch, build, style, call, takes_h0, batch_first))
-        return dict(layer(W=W, activation=activation, **others))
+        layer = fold([name for name in lacking if name in others],
+                     _Layer(torch, build, style, call, takes_h0, batch_first))
+        N = len(W)
+        zeros = {"b": np.zeros(N, W.dtype), "h0": np.zeros((others["x"].shape[1], N), W.dtype)}
+        return dict(layer(W=W, activation=activation, **zeros | others))
     return candidate
 
 
