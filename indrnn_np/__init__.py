@@ -6,7 +6,7 @@ Start reading at `recurrence.py`. `forward` and `backward` run one layer, `recur
 `recurrent_backward` the recurrence alone, `oracle.verify` checks somebody else's. Importing this needs NumPy.
 """
 
-from . import engines, oracle, recurrence
+from . import analysis, engines, oracle, recurrence
 from .activations import ACTIVATIONS, Activation, leaky_relu
 from .array_module import to_cupy, to_numpy
 from .engines import recurrent_backward, recurrent_forward
@@ -16,6 +16,6 @@ from .recurrence import RecurrenceGradients
 __version__ = "0.1.0"
 
 __all__ = [
-    "ACTIVATIONS", "Activation", "Gradients", "RecurrenceGradients", "Trace", "backward", "engines", "forward",
-    "leaky_relu", "oracle", "recurrence", "recurrent_backward", "recurrent_forward", "to_cupy", "to_numpy",
+    "ACTIVATIONS", "Activation", "Gradients", "RecurrenceGradients", "Trace", "analysis", "backward", "engines",
+    "forward", "leaky_relu", "oracle", "recurrence", "recurrent_backward", "recurrent_forward", "to_cupy", "to_numpy",
 ]
