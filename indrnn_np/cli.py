@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from . import __version__, bench
+from .activations import resolve
+from .analysis import memory_length, recurrent_weight_range
 from .bench import Result
 from .oracle import Report, installation, write_vectors
 from .oracle.isolation import CannotRun, Isolated
@@ -61,6 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                   description="Write the conformance vectors, JSON for any language, into a folder.")
     vectors.add_argument("folder", metavar="FOLDER")
     vectors.set_defaults(run=run_vectors)
+
+    bounds = commands.add_parser("bounds", help="which recurrent weights keep a gradient, or let it explode",
+                                 description="Print the ranges of |u| for a horizon: Table 1 of the follow-up paper, "
+                                 "for sup|σ'| of the activation. The ends are float64, rounded inward, so that "
+                                 "|u|^T does not exceed gamma for the numbers printed.")
+    bounds.add_argument("--steps", type=_count, required=True, metavar="T", help="the horizon")
+    bounds.add_argument("--gamma", type=float, default=2.0, help="largest tolerable gradient (default 2)")
+    bounds.add_argument("--epsilon", type=float, default=1e-3, help="smallest gradient that counts (default 1e-3)")
+    bounds.add_argument("--activation", default="relu", help="whose largest slope is taken (default relu)")
+    bounds.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    bounds.set_defaults(run=run_bounds)
 
     measure = commands.add_parser("bench", help="measure the engines against PyTorch and a copy of memory",
                                   description="Time the recurrence, forward and backward, on one core: our "
@@ -111,6 +125,24 @@ def run_vectors(options: argparse.Namespace) -> int:
     """Copy out the conformance vectors, and say what was written."""
     for path in write_vectors(options.folder):
         print(path)
+    return 0
+
+
+def run_bounds(options: argparse.Namespace) -> int:
+    """Compute the ranges of |u| for a horizon, and show what they mean."""
+    σ = resolve(options.activation)
+    T, ε, γ, L = options.steps, options.epsilon, options.gamma, σ.max_slope
+    low, high = map(float, recurrent_weight_range(T, ε, γ, L))
+    if ε == γ:
+        raise ValueError(f"epsilon: expected less than gamma, {γ:g}; got {ε:g}.")
+    shortest, longest = (memory_length(end, ε, L) if end < math.inf else math.inf for end in (low, high))
+    if options.json:
+        numbers = {"low": low, "high": high, "memory_at_low": shortest, "memory_at_high": longest}
+        print(json.dumps({"version": __version__, "steps": T, "epsilon": ε, "gamma": None if γ == math.inf else γ,
+                          "activation": σ.name, "slope": L,
+                          **{name: value if value < math.inf else None for name, value in numbers.items()}}))
+        return 0
+    _show_bounds((low, high), (shortest, longest), options, L)
     return 0
 
 
@@ -176,6 +208,33 @@ def _cell(report: Report, check: str) -> str:
     if check == "exact vectors":
         return "equal" if worst.ratio == 0 else "[red]differ[/]"
     return f"{worst.ratio:.2f}" if worst.right else f"[red]{worst.ratio:.3g}[/]"
+
+
+def _show_bounds(ends: tuple[float, float], memory: tuple[float, float], options: argparse.Namespace,
+                 L: float) -> None:
+    (low, high), (T, ε, γ) = ends, (options.steps, options.epsilon, options.gamma)
+    shortest, longest = (f"{steps:.0f}" if steps < math.inf else "never" for steps in memory)
+    table = _table(f"Table 1 for T = {T}, {options.activation}: sup|σ'| = {L:g}")
+    for heading in ("", "|u|", "sup|∂h_T/∂h_0|", f"steps until it is {ε:g}"):
+        table.add_column(heading, overflow="fold")
+    if ε > 0:
+        table.add_row("short-term", f"below {low!r}", f"below {ε:g}", f"at most {T}")
+    if low <= high:
+        table.add_row("long-term", f"{low!r}\nto {high!r}", f"{ε:g}\nto {γ:g}", f"{shortest}\nto {longest}")
+    if γ < math.inf:
+        table.add_row("exploding", f"above {high!r}", f"above {γ:g}",
+                      longest if longest == "never" else f"at least {longest}")
+    console = Console(highlight=False)
+    console.print(table)
+    sentences = []
+    if γ < math.inf:
+        bounded = "every ∂h_T/∂h_k" if γ >= 1 else "∂h_T/∂h_0, though not each later ∂h_T/∂h_k,"
+        sentences.append(f"Guaranteed, since |σ'| ≤ {L:g}: up to {high!r}, {bounded} is at most {γ:g} in size.")
+    if ε > 0:
+        sentences.append(f"Below {low!r}, ∂h_T/∂h_0 is below {ε:g}. From there on it need not be above: "
+                         "a smaller slope, such as a silent ReLU's 0, forgets too.")
+    sentences.append("Not guaranteed: the size of h, of ∂h_T/∂u, or of a gradient summed over many losses.")
+    console.print("\n".join(sentences), markup=False, soft_wrap=True)
 
 
 def _show_bench(outcome: Result) -> None:

@@ -126,7 +126,7 @@ def memory_length(u: Any, epsilon: float, slope: Any = 1.0) -> Any:
 
     Returns
     -------
-    float64, or an array of them with the shape of u and slope together; whole numbers, or inf
+    float, or a float64 array with the shape of u and slope together: whole numbers, or inf
 
     Raises
     ------
