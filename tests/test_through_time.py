@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
+import fake_cupy
 import mpmath
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from strategies import ACTIVATIONS, cases, remembers
 from tally import Tally
 
 import indrnn_np as ir
+from indrnn_np import array_module
 from indrnn_np.analysis import gradient_through_time, log_gradient_through_time, slopes
 from indrnn_np.oracle import installation, tolerance
 from indrnn_np.oracle.inputs import SMALL, Case, Recipe, draw
@@ -206,6 +209,15 @@ def test_a_silent_neuron_forgets_even_what_has_overflowed() -> None:
     assert log.log[2, 0, 0] == pytest.approx(38 * np.log(1e10), rel=2**-52)
 
 
+def test_a_slope_too_small_for_a_number_has_a_logarithm_unless_the_state_has_lost_it() -> None:
+    for activation, slope in (("tanh", math.log(4) - 2000), ("sigmoid", -1000.0), ("softplus", -math.inf)):
+        trace = ir.forward(np.full((1, 1, 1), -1000.0), np.ones((1, 1)), np.ones(1), activation=activation)
+        assert slopes(trace)[0, 0, 0] == gradient_through_time(trace)[0, 0, 0] == 0
+        log, sign = log_gradient_through_time(trace)
+        assert log[0, 0, 0] == slope, "−2|z| + log 4, −|z|; softplus(−1000) is 0"
+        assert sign[0, 0, 0] == (slope > -math.inf)
+
+
 def test_a_weight_of_zero_forgets_at_once() -> None:
     trace = ir.forward(np.ones((3, 1, 1)), np.ones((1, 1)), np.zeros(1))
     assert gradient_through_time(trace).ravel().tolist() == [0, 0, 0, 1]
@@ -319,6 +331,25 @@ def test_a_complex_trace_has_the_complex_derivative(activation: str, dtype: str)
     assert np.array_equal(gradient == 0, sign == 0)
     assert (np.abs(abs(sign[sign != 0]) - 1) <= 20 * unit).all()
     assert abs(gradient[0].imag).max() > 1e-4 * abs(gradient[0]).max()
+
+
+@pytest.mark.parametrize("activation", installation.NAMES)
+def test_cupy_traces_stay_on_their_device(activation: str, monkeypatch) -> None:
+    """CuPy's part is played by arrays that raise where a NumPy array meets them."""
+    cupy = fake_cupy.install(monkeypatch)
+    given = [value for name, value in draw("cupy", SMALL["small"], activation, "float64").arrays().items()
+             if name != "dh"]
+    here = ir.forward(*given, activation=activation, engine="reference")
+    there = ir.forward(*map(cupy.asarray, given), activation=activation)
+    for function in (slopes, gradient_through_time):
+        assert array_module.is_cupy(function(there))
+        assert np.array_equal(ir.to_numpy(function(there)), function(here))
+    for got, want in zip(log_gradient_through_time(there), log_gradient_through_time(here), strict=True):
+        assert array_module.is_cupy(got)
+        # float64 in place of longdouble: a few units in each step's logarithm, all below 10 here.
+        finite = np.isfinite(want)
+        assert (abs(ir.to_numpy(got)[finite] - want[finite]) <= 5 * 10 * 8 * 2.0**-53).all()
+        assert np.array_equal(ir.to_numpy(got)[~finite], want[~finite])
 
 
 @pytest.mark.parametrize("function", [gradient_through_time, log_gradient_through_time, slopes])

@@ -170,7 +170,7 @@ def clip_in_graph(v: Array, low: float = 0.0, high: float = math.inf, *,
     xp = _checks.real_array("v", v)
     bottom, top = _checks.range_within(low, high, v.dtype)
     u = project(v, low, high, zero=zero)
-    inside = (bottom <= xp.abs(v)) & (xp.abs(v) <= top)
+    inside = (xp.abs(v) >= bottom) & (xp.abs(v) <= top)
 
     def backward(du: Array) -> Array:
         _checks.real_array("du", du)

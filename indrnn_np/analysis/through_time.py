@@ -123,7 +123,7 @@ def log_gradient_through_time(trace: Trace) -> LogGradient:
         log_slope, sign_slope = _log_slopes(wide)
         lag = xp.arange(T, 0, -1).reshape(T, 1, 1)
         log[:-1] = lag * xp.log(xp.abs(wide.u)) + _backwards(xp.cumsum, log_slope)
-        sign[:-1] = _backwards(xp.cumprod, xp.sign(wide.u) * sign_slope)
+        sign[:-1] = _backwards(xp.cumprod, _sign(wide.u) * sign_slope)
     return LogGradient(log, sign)
 
 
@@ -152,7 +152,13 @@ def _log_slopes(trace: Trace) -> tuple[Array, Array]:
         phase = xp.exp(1j * log.imag) if log.dtype.kind == "c" else xp.where(xp.isnan(log), log, 1)
         return log.real, xp.where(log.real == -math.inf, 0, phase)
     slope = slopes(trace)
-    return xp.log(xp.abs(slope)), xp.sign(slope)
+    return xp.log(xp.abs(slope)), _sign(slope)
+
+
+def _sign(x: Array) -> Array:
+    """x / |x|, or 0."""
+    xp = namespace(x)
+    return xp.where(x == 0, 0, x / xp.abs(x)) if x.dtype.kind == "c" else xp.sign(x)
 
 
 def _log_logistic_slope(z: Array) -> Array:
@@ -165,7 +171,7 @@ def _log_logistic_slope(z: Array) -> Array:
 _LOG_SLOPE: dict[str, Callable[[Array], Array]] = {
     "sigmoid": _log_logistic_slope,
     # tanh'(z) is four times the logistic slope at 2z.
-    "tanh": lambda z: namespace(z).log(z.real.dtype.type(4)) + _log_logistic_slope(2 * z),
+    "tanh": lambda z: _log_logistic_slope(2 * z) + np.log(z.real.dtype.type(4)),
 }
 
 
