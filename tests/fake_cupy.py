@@ -40,6 +40,8 @@ ndarray.__module__ = "cupy"
 
 
 def _ours(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_ours, value))
     return np.asarray(value).view(ndarray) if isinstance(value, np.ndarray | np.generic) else value
 
 

@@ -327,7 +327,7 @@ def test_the_classes_are_the_ranges(T: int, ε: float, γ: float, slope: float, 
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: recurrent_weight_range(0), r"^steps: expected a whole number above 0; got 0\.$"),
-    (lambda: recurrent_weight_range(2.5), r"^steps: expected a whole number above 0; got 2.5 \(float\)\.$"),
+    (lambda: recurrent_weight_range(2.5), r"^steps: expected a whole number above 0; got float\.$"),
     (lambda: recurrent_weight_range(True), r"^steps: .*bool"),
     (lambda: recurrent_weight_range(9, -1.0), r"^epsilon: expected a finite number of at least 0; got -1.0\.$"),
     (lambda: recurrent_weight_range(9, math.nan), r"^epsilon: .*got nan"),

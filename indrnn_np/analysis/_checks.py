@@ -1,4 +1,4 @@
-"""The door of the analysis: numbers and traces are checked before any work is done."""
+"""The door of the analysis: numbers, arrays and traces, checked by name before any work is done."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from .. import array_module, checks
-from ..array_module import Array, to_numpy
+from ..array_module import Array, namespace, to_numpy
 from ..layer import Trace
 
 
-def whole(name: str, value: Any) -> int:
-    """Return a whole number above 0."""
+def whole(name: str, value: object, least: int = 1) -> int:
+    """Return a whole number of at least `least` (1 or 0) as an int."""
+    wanted = "a whole number above 0" if least == 1 else "a whole number, 0 or more"
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: expected a whole number above 0; got {value!r} ({type(value).__name__}).")
-    if value < 1:
-        raise ValueError(f"{name}: expected a whole number above 0; got {value}.")
+        raise TypeError(f"{name}: expected {wanted}; got {type(value).__name__}.")
+    if value < least:
+        raise ValueError(f"{name}: expected {wanted}; got {value}.")
     return int(value)
 
 
@@ -107,3 +108,62 @@ def range_within(low: Any, high: Any, dtype: np.dtype[Any]) -> tuple[Any, Any]:
     if bottom > top:
         raise ValueError(f"low: expected at most high, with a {dtype} between them; got {low} and {high}.")
     return bottom, top
+
+
+def real(name: str, value: object, meaning: str) -> float:
+    """Return a finite real number as a float; `meaning` says what it is, after "expected "."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name}: expected {meaning}; got {type(value).__name__}.")
+    if not np.isfinite(value):
+        raise ValueError(f"{name}: expected {meaning}; got {value}.")
+    return float(value)
+
+
+def not_negative(name: str, value: object, meaning: str) -> float:
+    """Return a finite number, 0 or more, as a float."""
+    number = real(name, value, meaning)
+    if number < 0:
+        raise ValueError(f"{name}: expected {meaning}; got {value}.")
+    return number
+
+
+def reals(name: str, value: Any, *, negative: bool = False) -> Array:
+    """Return a real number or array as float64; not NaN, not infinite, and not below 0 unless `negative`."""
+    kind = getattr(value, "dtype", np.asarray(value).dtype if isinstance(value, int | float) else None)
+    if isinstance(value, bool) or kind is None or kind.kind not in "fiu":
+        raise TypeError(f"{name}: expected a real number or array; got "
+                        f"{type(value).__name__ if kind is None or isinstance(value, bool) else kind}.")
+    xp = namespace(value)
+    array = xp.asarray(value, np.float64)
+    if array.size == 0:
+        raise ValueError(f"{name}: expected at least one number; got shape {array.shape}.")
+    wrong = ~xp.isfinite(array) if negative else ~(xp.isfinite(array) & (array >= 0))
+    if wrong.any():
+        raise ValueError(f"{name}: expected finite numbers{'' if negative else ', none below 0'}; "
+                         f"got {float(array[wrong].ravel()[0]) if array.ndim else float(array)}.")
+    return array
+
+
+def sizes(name: str, value: Any) -> Array:
+    """Return a list of finite numbers above 0 as a float64 array."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name}: expected real numbers; got {array.dtype}.")
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name}: expected one dimension and at least one number; got shape {array.shape}.")
+    wrong = ~(np.isfinite(array) & (array > 0))
+    if wrong.any():
+        raise ValueError(f"{name}: expected finite numbers above 0; got {array[wrong][0]}.")
+    return array.astype(np.float64)
+
+
+def all_finite(name: str, array: Array) -> None:
+    """Check that an array has no NaN and no infinity."""
+    if not np.isfinite(array).all():  # NumPy's function hands a CuPy array to CuPy
+        raise ValueError(f"{name}: expected finite numbers; got NaN or infinity among them.")
+
+
+def one_of(name: str, value: Any, names: tuple[str, ...]) -> None:
+    """Insist on one of some names."""
+    if value not in names:
+        raise ValueError(f"{name}: expected one of {', '.join(names)}; got {value!r}.")
