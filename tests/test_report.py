@@ -1,0 +1,108 @@
+"""The report: a table of cases and tensors, each fault with a line that shows it again, and what was not checked."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+import indrnn_np as ir
+from indrnn_np import cli
+from indrnn_np.oracle import candidates
+from indrnn_np.oracle.inputs import STANDARD
+from indrnn_np.oracle.report import judge
+
+right = candidates.from_engine("numpy")
+
+
+def wrong_du(**given: np.ndarray) -> dict[str, np.ndarray]:
+    result = right(**given)
+    return {**result, "du": result["du"] * np.asarray(1.01, result["du"].dtype)}
+
+
+def test_the_table_has_every_case_and_says_what_is_wrong_where() -> None:
+    report = ir.oracle.verify(wrong_du, dtypes=("float32",))
+    lines = report.table("relu")
+    assert lines[0].split() == ["case", "h", "dx", "dW", "du", "db", "dh0"]
+    cells = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+    assert cells.keys() >= {*STANDARD, "few", "bound-40", "exact-relu-growing"}
+    assert cells["small"][3] == "WRONG"
+    assert all(row[:3] + row[4:] == ["WRONG" if cell == "WRONG" else cell for cell in row[:3] + row[4:]]
+               for row in cells.values())
+    assert not any("WRONG" in row[:3] + row[4:] for row in cells.values()), "the other tensors are right"
+    assert cells["bound-40"][2:5] == ["–", "–", "–"], "Eq. 4 says nothing of dW, du and db"
+    for line in lines:
+        assert line in str(report)
+
+
+def test_a_cell_shows_the_worst_of_all_dtypes_and_checks() -> None:
+    report = ir.oracle.verify(right, ("relu",))
+    (line,) = (line for line in report.table("relu") if line.startswith("one "))
+    ratios = {name: max(j.ratio for j in report.judgements if (j.case, j.name) == ("one", name))
+              for name in ("h", "dx", "dW", "du", "db", "dh0")}
+    assert line.split()[1:] == [f"{ratio:.2f}" for ratio in ratios.values()]
+
+
+def test_where_everything_is_allowed_anything_is_right_and_nothing_is_judged() -> None:
+    want, allowed = np.array([1.0, 2.0], np.longdouble), np.array([np.inf, np.inf], np.longdouble)
+    for got in ([np.nan, np.inf], [1.0, 2.0]):
+        judgement = judge("", "", "", "du", np.array(got), want, allowed)
+        assert (judgement.right, judgement.judged, judgement.ratio) == (True, False, 0.0)
+    half = judge("", "", "", "du", np.array([np.nan, 3.0]), want, np.array([np.inf, 0.1], np.longdouble))
+    assert (half.wrong, half.index) == (1, (1,))
+
+
+@pytest.mark.parametrize("how", [{}, {"order": "scan"}, {"without": ("b",)}, {"without": ("b", "h0")},
+                                 {"order": "scan", "without": ("h0",)}])
+def test_the_line_that_reproduces_a_finding_does(how: dict) -> None:
+    def candidate(**given: np.ndarray) -> dict[str, np.ndarray]:
+        return {**right(**given), "du": 2 * right(**given)["du"]}
+
+    report = ir.oracle.verify(candidate, dtypes=("float32",), diagnose=False, **how)
+    lines = [line for line in str(report).splitlines() if line.startswith("Reproduce: ")]
+    assert lines
+    again = eval(lines[0].removeprefix("Reproduce: "), {"indrnn_np": ir, "candidate": candidate})
+    assert {(f.name, f.case) for f in again.findings} == {("du", report.findings[0].case)}
+
+
+MINE = """
+import numpy as np
+
+def scan(x, W, u, dh, activation, b=None, h0=None):
+    h, before = np.zeros_like(dh), 0 * dh[0] if h0 is None else h0
+    for t in range(len(x)):
+        h[t] = before = np.maximum(x[t] @ W.T + u * before + (0 if b is None else b), 0)
+    return {"h": h + (h > 1e30), "dx": 0 * x}
+"""
+
+
+@pytest.mark.parametrize("options", ["--order scan", "--without b", "--without b --without h0", "--dtype float32"])
+def test_the_command_takes_the_same_and_its_line_reproduces(options: str, tmp_path, capsys) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE, encoding="utf-8")
+    assert cli.main(["verify", f"{file}:scan", *options.split()]) == 1
+    shown = capsys.readouterr().out
+    line = next(line for line in shown.splitlines() if line.startswith("Reproduce: "))
+    assert options in line
+    assert "dx[" in shown
+    assert "h[" not in shown.replace("dh0[", "")
+    assert cli.main(shlex.split(line)[2:]) == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_the_command_verifies_half_precision_and_says_how_in_json(tmp_path, capsys) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE, encoding="utf-8")
+    assert cli.main(["verify", f"{file}:scan", "--precision", "bfloat16", "--json"]) == 1
+    outcome = json.loads(capsys.readouterr().out)
+    (row,) = outcome["rows"]
+    assert (row["precision"], row["order"], row["without"]) == ("bfloat16", "loop", [])
+    assert any(finding.startswith("dx[") for finding in row["findings"])
+
+
+@pytest.mark.parametrize("option", [["--precision", "float16"], ["--order", "scan"], ["--without", "b"]])
+def test_engines_are_verified_as_what_they_are(option, capsys) -> None:
+    assert cli.main(["verify", *option]) == 2
+    assert "expected with a target" in capsys.readouterr().err
