@@ -487,7 +487,7 @@ def test_the_worker_does_not_outlive_us(home: Path, ending: str) -> None:
     """Though its candidate never returns, and however we end."""
     program = ("import sys; from indrnn_np.oracle import isolation; import numpy as np\n"
                "with isolation.Isolated(sys.argv[1]) as candidate:\n"
-               "    candidate(*6 * [np.zeros(1)], activation='relu')")
+               "    candidate(**dict.fromkeys(('x', 'W', 'u', 'b', 'h0', 'dh'), np.zeros(1)), activation='relu')")
     us = subprocess.Popen([sys.executable, "-c", program, f"{home / 'mine.py'}:loops"], stderr=subprocess.PIPE,
                           env={**os.environ, "TMPDIR": tempfile.gettempdir()})
     assert eventually(lambda: (home / "pid").exists() and (home / "pid").read_text(encoding="ascii"))

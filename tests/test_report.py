@@ -99,7 +99,23 @@ def test_the_command_verifies_half_precision_and_says_how_in_json(tmp_path, caps
     outcome = json.loads(capsys.readouterr().out)
     (row,) = outcome["rows"]
     assert (row["precision"], row["order"], row["without"]) == ("bfloat16", "loop", [])
-    assert any(finding.startswith("dx[") for finding in row["findings"])
+    finding = next(finding for finding in row["findings"] if finding["name"] == "dx")
+    assert (finding["verdict"], finding["got"], finding["dtype"]) == ("wrong", 0.0, "bfloat16")
+    assert finding["want"] != 0
+    assert finding["text"].startswith("dx[")
+    assert set(row["not_given"]) == {"dW", "du", "db", "dh0"}
+
+
+def test_json_has_no_numbers_that_json_does_not_know(tmp_path, capsys) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def f(**given):\n    return {'h': given['dh'] * float('nan'), 'dx': given['x'] / 0}",
+                    encoding="utf-8")
+    assert cli.main(["verify", f"{file}:f", "--dtype", "float32", "--json"]) == 1
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    assert not json.loads(capsys.readouterr().out, parse_constant=refuse)["passed"]
 
 
 @pytest.mark.parametrize("option", [["--precision", "float16"], ["--order", "scan"], ["--without", "b"]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,12 @@ class Finding:
     allowed: float | None = None
     diagnosis: str | None = None
     detail: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, for JSON: the attributes, with None for numbers that are not finite, and all in words."""
+        numbers = {name: value if value is None or np.isfinite(value) else None
+                   for name in ("got", "want", "allowed") for value in [getattr(self, name)]}
+        return {**asdict(self), **numbers, "text": str(self)}
 
     def __str__(self) -> str:
         where = f"(case {self.case}, {self.activation}, {self.dtype}; {self.check})"
@@ -180,7 +186,7 @@ class Report:
         return {"passed": self.passed, "compared": len(self.judgements), "not_judged": self.not_judged,
                 "worst": {check: worst.ratio if np.isfinite(worst.ratio) else None
                           for check in checks if (worst := self.worst(check))},
-                "findings": [str(finding) for finding in self.findings]}
+                "not_given": sorted(self.not_given), "findings": [finding.as_dict() for finding in self.findings]}
 
     def summary(self) -> list[tuple[str, Finding]]:
         """Return a line for each tensor and kind of fault, and the first finding of it, which that line shows."""
