@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import track
 
 from indrnn_np import engines
-from indrnn_np.oracle import candidates, installation
+from indrnn_np.oracle import candidates, installation, references, tolerance
 from indrnn_np.oracle.inputs import Case, Recipe, draw
 from indrnn_np.oracle.report import Finding
 from indrnn_np.oracle.strategies import EXTREME, REGIMES
@@ -150,14 +150,22 @@ def run(numbers: range) -> Outcome:
             given = case(number, dtype)
             for name, (candidate, known) in every.items():
                 if given.activation in known:
-                    _judge(name, candidate, given, outcome, kinked=recipe(number).kinks > 0)
+                    _judge(name, candidate, given, outcome)
     return outcome
 
 
-def _judge(name: str, candidate: Candidate, given: Case, outcome: Outcome, kinked: bool) -> None:
-    """Run one implementation on one case; where either slope at a kink is right, the ratio says nothing: it is 1."""
+def _judge(name: str, candidate: Candidate, given: Case, outcome: Outcome) -> None:
+    """Run one implementation on one case.
+
+    Where rounding decides the sign of a z, the ratio says nothing: it may be 1. And where a neuron overflows, a dense
+    matrix with u on its diagonal is no IndRNN: the other neurons meet 0 · ∞.
+    """
+    overflown = False
+
     def watched(**arguments):
+        nonlocal overflown
         results = candidate(**arguments)
+        overflown = not all(np.isfinite(value).all() for value in results.values())
         if name == "numpy":
             outcome.kinds.update(_kinds(given, results))
         return results
@@ -165,12 +173,20 @@ def _judge(name: str, candidate: Candidate, given: Case, outcome: Outcome, kinke
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         report = _run(watched, [(SPECIFICATION, given)], False, lambda: None)
+    if name == "torch.nn.RNN" and overflown:
+        return
     key = name, given.dtype.name
     outcome.compared[key] += len(report.judgements)
     outcome.loosely[key] += report.not_judged
-    ratios = [j.ratio for j in report.judgements if j.judged and not kinked]
+    ratios = [j.ratio for j in report.judgements if j.judged and not _sign_is_open(given)]
     outcome.worst[key] = max([outcome.worst.get(key, 0.0), *ratios])
     outcome.findings += report.findings
+
+
+def _sign_is_open(given: Case) -> bool:
+    """Whether rounding decides the sign of some z, so a slope at a kink, or the end at which σ saturates."""
+    exact = references._forward(given, tolerance.rounding(given.precision))
+    return bool((np.abs(exact.z) <= exact.errors.z).any())
 
 
 def _kinds(given: Case, results: dict[str, np.ndarray]) -> Iterator[str]:
