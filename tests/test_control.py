@@ -216,6 +216,7 @@ def test_cupy_weights_stay_on_their_device(monkeypatch) -> None:
     (lambda: project(np.ones(2), -1, 1), r"^low: "),
     (lambda: project(np.ones(2), 0, math.nan), r"^high: "),
     (lambda: project(np.ones(2), 0, 1, zero=2), r"^zero: expected 1, −1 or 0.*got 2"),
+    (lambda: project(np.ones(2), 0, 1, zero=np.ones(2)), r"^zero: expected 1, −1 or 0"),
     (lambda: clip_in_graph(np.ones(2), 0, 1)[1](np.ones(3)), r"^du: expected an array like v, \(2,\) float64; got \("),
     (lambda: clip_in_graph(np.ones(2, int), 0, 1), r"^v: expected dtype"),
 ])

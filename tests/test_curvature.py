@@ -300,6 +300,12 @@ def test_bad_input_is_named() -> None:
         hessian_vector_product(loss, v._replace(u=np.ones(2)), **layer(case))
     with pytest.raises(TypeError, match=r"^direction: expected PerParameter\(W, u, b, h0\); got ndarray"):
         hessian_vector_product(loss, case.u, **layer(case))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^loss: expected a Loss, such as squared_loss\(y\) or .*; got ndarray"):
+        hessian_vector_product(case.dh, v, **layer(case))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^direction\.W: expected a NumPy or CuPy array; got list"):
+        hessian_vector_product(loss, v._replace(W=v.W.tolist()), **layer(case))
+    with pytest.raises(TypeError, match=r"^step: expected a number; got '1'"):
+        complex_step_hessian_vector_product(loss, v, **layer(case), step="1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^loss\.gradient: expected an array"):
         hessian_vector_product(linear_loss(case.dh[1:]), v, **layer(case))
     with pytest.raises(ValueError, match=r"^step: expected a finite number above 0; got 0"):

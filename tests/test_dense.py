@@ -14,6 +14,7 @@ from tally import Tally
 
 import indrnn_np as ir
 from indrnn_np.analysis import (
+    JacobianProducts,
     departure_from_normality,
     jacobian_products,
     kreiss_lower_bound,
@@ -169,6 +170,7 @@ def test_for_a_diagonal_matrix_everything_is_the_indrnn_s_product_of_numbers() -
     (lambda: rnn_jacobians(np.eye(3), np.full((4, 3), np.inf)), ValueError, "slopes: expected finite numbers"),
     (lambda: jacobian_products(np.ones((4, 3, 3))), ValueError, "jacobians: expected shape (T, B, N, N)"),
     (lambda: jacobian_products(np.ones((4, 1, 3, 3)), 5), ValueError, "lags: expected at most 4, the steps of"),
+    (lambda: log_norms(JacobianProducts(np.eye(3), np.ones(1))), ValueError, "products.scaled: expected shape (K+1, B"),
     (lambda: log_norms(np.eye(3)), TypeError, "products: expected what jacobian_products returned; got ndarray."),
 ])
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:

@@ -216,11 +216,12 @@ ONE = [np.ones((2, 3))], [np.ones(2)], [np.ones((4, 1, 2))]
     (lambda: stack_gradient(ONE[0], ONE[1], [np.ones((4, 1, 3))]), ValueError, "slopes[0]: expected shape (4, 1, 2)"),
     (lambda: stack_gradient(ONE[0], ONE[1]), ValueError, "lags: expected the largest lag, since without slopes"),
     (lambda: stack_gradient(*ONE, lags=4), ValueError, "lags: expected at most 3, as slopes have 4 steps; got 4."),
-    (lambda: stack_bound(ONE[0], ONE[1], -1), ValueError, "lags: expected a whole number, 0 or more; got -1."),
-    (lambda: stack_bound(ONE[0], ONE[1], 2.0), TypeError, "lags: expected a whole number, 0 or more; got float."),
-    (lambda: stack_bound(ONE[0], ONE[1], 2, slope=-1), ValueError, "slope: expected sup|σ'|, a number, 0 or more"),
+    (lambda: stack_gradient(*ONE, residual="no"), TypeError, "residual: expected True or False; got str."),
+    (lambda: stack_bound(ONE[0], ONE[1], -1), ValueError, "lags: expected a whole number of at least 0; got -1."),
+    (lambda: stack_bound(ONE[0], ONE[1], 2.0), TypeError, "lags: expected a whole number of at least 0; got float."),
+    (lambda: stack_bound(ONE[0], ONE[1], 2, slope=-1), ValueError, "slope: expected a finite number of at least 0"),
     (lambda: stack_bound(ONE[0], ONE[1], 2, slope=[1, 1]), ValueError, "slope: expected one number or 1"),
-    (lambda: stack_bound(ONE[0], ONE[1], 2, slope=math.inf), ValueError, "slope: expected sup|σ'|"),
+    (lambda: stack_bound(ONE[0], ONE[1], 2, slope=math.inf), ValueError, "slope: expected a finite number"),
 ])
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:

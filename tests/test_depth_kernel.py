@@ -185,14 +185,14 @@ def test_one_layer_has_the_paper_s_range_and_needs_no_second_look_at_smaller_lag
 @pytest.mark.parametrize(("call", "error", "message"), [
     (lambda: log_stack_kernel(0, 1.0, 3), ValueError, "layers: expected a whole number above 0; got 0."),
     (lambda: log_stack_kernel(True, 1.0, 3), TypeError, "layers: expected a whole number above 0; got bool."),
-    (lambda: log_stack_kernel(2, -1.0, 3), ValueError, "r: expected a number, 0 or more; got -1.0."),
-    (lambda: log_stack_kernel(2, 1.0, 0.5), TypeError, "lag: expected a whole number or an array of them"),
-    (lambda: log_stack_kernel(2, 1.0, np.array([2, -3])), ValueError, "lag: expected whole numbers, 0 or more"),
-    (lambda: stack_kernel_peak(2, math.nan), ValueError, "r: expected a number, 0 or more; got nan."),
+    (lambda: log_stack_kernel(2, -1.0, 3), ValueError, "r: expected a finite number of at least 0; got -1.0."),
+    (lambda: log_stack_kernel(2, 1.0, 0.5), TypeError, "lag: expected whole numbers; got 0.5"),
+    (lambda: log_stack_kernel(2, 1.0, np.array([2, -3])), ValueError, "lag: expected finite numbers of at least 0"),
+    (lambda: stack_kernel_peak(2, math.nan), ValueError, "r: expected a finite number of at least 0; got nan."),
     (lambda: stack_weight_limit(2, 0), ValueError, "steps: expected a whole number above 0; got 0."),
-    (lambda: stack_weight_limit(2, 5, 0.0), ValueError, "gamma: expected a number above 0; got 0.0."),
+    (lambda: stack_weight_limit(2, 5, 0.0), ValueError, "gamma: expected a finite number above 0; got 0.0."),
     (lambda: stack_weight_limit(2, 5, 0.5, every_lag=True), ValueError, "gamma: expected at least 1, the gradient at"),
-    (lambda: stack_weight_limit(2, 5, dtype="float16"), ValueError, "dtype: expected 'float32' or 'float64'"),
+    (lambda: stack_weight_limit(2, 5, dtype="float16"), TypeError, "dtype: expected float32 or float64; got 'float1"),
 ])
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error) as raised:

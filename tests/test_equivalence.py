@@ -146,7 +146,7 @@ def test_a_nearly_defective_matrix_is_warned_of_from_half_the_digits_on(dtype: t
                 assert rnn_as_indrnn(W, U).condition > threshold
 
 
-# Theorem 11: no real weights are a rotation.
+# No real weights are a rotation.
 
 
 def real_stack(rng: np.random.Generator, T: int, widths: tuple[int, ...]) -> tuple[np.ndarray, list[int]]:
@@ -265,16 +265,16 @@ def test_bad_matrices_are_named() -> None:
     W, U = draw("any", 3, 0)[:2]
     for function in (rnn_as_indrnn, rnn_as_dense_stack):
         for bad, error, message in (
-                ((W, U[:2]), ValueError, r"^U: expected a square matrix \(N, N\); got shape \(2, 3\)"),
+                ((W, U[:2]), ValueError, r"^U: expected shape \(N, N\); got \(2, 3\)"),
                 ((W[:2], U), ValueError, r"^W: expected shape \(3, M\)"),
-                ((W, U[0]), ValueError, r"^U: expected 2 dimensions; got shape \(3,\)"),
-                ((W, U * np.nan), ValueError, r"^U: expected finite numbers; got nan"),
+                ((W, U[0]), ValueError, r"^U: expected shape \(N, N\); got \(3,\)"),
+                ((W, U * np.nan), ValueError, r"^U: expected finite numbers; got NaN"),
                 ((W * np.inf, U), ValueError, r"^W: expected finite numbers"),
-                ((W, U.tolist()), TypeError, r"^U: expected a NumPy array; got list"),
+                ((W, U.tolist()), TypeError, r"^U: expected a NumPy or CuPy array; got list"),
                 ((W, U.astype(int)), TypeError, r"^U: expected dtype float32 or"),
                 ((W.astype(np.float32), U), TypeError, r"^W: expected dtype float64, as U has it"),
                 ((W[:, :0], U), ValueError, r"^W: expected shape \(3, M\)"),
-                ((W, U[:0, :0]), ValueError, r"^U: expected a square matrix")):
+                ((W, U[:0, :0]), ValueError, r"^U: expected shape")):
             with pytest.raises(error, match=message):
                 function(*bad)
     layers = rnn_as_indrnn(W, U)
@@ -290,6 +290,11 @@ def test_bad_matrices_are_named() -> None:
             run(x[..., :2], form)
         with pytest.raises(ValueError, match=r"^h0: expected shape \(2, 3\)"):
             run(x, form, x[0, :1])
+        with pytest.raises(TypeError, match=r"^(layers|stack): expected the (TwoLayers|DenseStack) that .*; got tuple"):
+            run(x, tuple(form))  # type: ignore[arg-type]
+        assert np.isnan(run(x * np.nan, form)).all(), "in silence"
+    with pytest.raises(TypeError, match=r"^seed: expected a whole number of at least 0; got str"):
+        perturbation_errors(U, np.array([1e-3]), seed="x")  # type: ignore[arg-type]
     for bad in ([], [0.0], [-1.0], [np.nan], [[1.0]]):
         with pytest.raises(ValueError, match=r"^sizes: expected"):
             perturbation_errors(U, np.array(bad))

@@ -210,6 +210,7 @@ def test_the_dtype_is_kept() -> None:
     (lambda: lyapunov_by_qr(np.ones((3, 2, 2))), ValueError, "jacobians: expected shape (T, B, N, N); got (3, 2, 2)."),
     (lambda: lyapunov_by_qr(np.ones((3, 1, 2, 2)), skip=3), ValueError, "skip: expected fewer than the 3 steps"),
     (lambda: lyapunov_by_qr([[1.0]]), TypeError, "jacobians: expected a NumPy or CuPy array; got list."),
+    (lambda: stack_jacobians([np.eye(2)], [np.ones(2)], None), TypeError, "slopes: expected a list of arrays"),
     (lambda: stack_jacobians([np.eye(2)], [np.ones(2)], np.ones((3, 1, 2))), TypeError, "slopes: expected a list"),
 ])
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:

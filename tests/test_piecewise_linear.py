@@ -265,5 +265,5 @@ def test_positive_weights_keep_the_general_bounds_and_other_activations_are_refu
         assert np.array_equal(found, want)
     with pytest.raises(ValueError, match=r"^activation: expected identity, relu or a leaky ReLU; got tanh\."):
         piecewise_linear_bounds(9, u, "tanh")
-    with pytest.raises(ValueError, match=r"^A: expected finite numbers, none below 0; got -1\.0\."):
+    with pytest.raises(ValueError, match=r"^A: expected finite numbers of at least 0; got -1\.0\."):
         piecewise_linear_bounds(9, u, A=-1.0)

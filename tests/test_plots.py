@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from fractions import Fraction
 from typing import Any
 
 import fake_cupy
@@ -189,9 +191,9 @@ def test_the_range_s_curves_are_the_roots_of_epsilon_and_gamma() -> None:
     T = [1, 2, 10, 100, 784, 5000]
     ax = plot_weight_range(T, 1e-3, 2)
     high, low = (line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(T))
-    eps = np.finfo(float).eps
-    for curve, end in ((high, 2.0), (low, 1e-3)):
-        assert (abs(curve ** np.array(T) - end) <= (2 * np.array(T) + 8) * eps * end).all()
+    for steps, top, bottom in zip(T, map(float, high), map(float, low), strict=True):  # the outermost floats inside
+        assert Fraction(top)**steps <= 2 < Fraction(math.nextafter(top, 3))**steps
+        assert Fraction(math.nextafter(bottom, 0))**steps < Fraction(1e-3) <= Fraction(bottom)**steps
     # what the paper and its code state for 2^{1/T}, to the digits that they give
     assert [f"{value:.6f}" for value in high[-3:]] == ["1.006956", "1.000885", "1.000139"]
     assert ax.get_title(loc="left").endswith(f"for T = 5000 it is from {low[-1]:.7g} to {high[-1]:.7g}")
@@ -231,17 +233,18 @@ def test_any_range_has_an_axis_on_which_it_fits(epsilon: float, gamma: float, fi
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_bars_count_neurons_by_how_long_they_remember(dtype: type) -> None:
-    """Built from the lengths: in float64 a length away from the edges of its bin stays in it."""
-    lengths = [1.5, 1.9, 3, 4, 4.5, 7, 15, 70, 80, 150]
+    """Built from lengths between two whole steps, of which the gradient is at ε with the second."""
+    lengths = [1.5, 1.9, 2.5, 3.5, 4.5, 6.5, 14.5, 69.5, 79.5, 149.5]
     u = np.array([1e-3 ** (1 / k) for k in lengths] + [0, 1e-4, 1, -1, 2], dtype)
     u[::3] *= -1
     ax = plot_memory(u, 1e-3)
-    #                                          < 1 | 1–2 2–5 5–10 | 10–20 20–50 50–100 | 100–200 200–500 500–1000 | ∞
-    assert [bar.get_height() for bar in ax.patches] == [2, 2, 3, 1, 1, 0, 2, 1, 0, 0, 3]
-    assert texts(ax) == ["2", "2", "3", "1", "1", "2", "1", "3"]
+    #                                          1 step 2–4 5–9 | 10–19 20–49 50–99 | 100–199 200–499 500–999 | ∞
+    assert [bar.get_height() for bar in ax.patches] == [2, 4, 2, 1, 0, 2, 1, 0, 0, 3]
+    assert texts(ax) == ["2", "4", "2", "1", "2", "1", "3"]
     assert ax.get_title(loc="left").startswith("3 of 15 neurons never forget")
     labels = [label.get_text() for label in ax.get_xticklabels()]
-    assert labels == ["< 1", "1", "10", "100", "1000", "∞"]
+    assert labels == ["1", "10", "100", "1000", "∞"]
+    assert "the median memory of the others is 4.5 steps" in ax.get_title(loc="left")
 
 
 def test_every_neuron_is_in_one_bar_and_those_that_never_forget_stand_apart() -> None:
@@ -254,13 +257,13 @@ def test_every_neuron_is_in_one_bar_and_those_that_never_forget_stand_apart() ->
         u = np.sign(u) * (1 - (1 - abs(u)) * 10.0**near)
         ax = plot_memory(u, epsilon)
         heights = [bar.get_height() for bar in ax.patches]
-        edges = [bar.get_x() for bar in ax.patches[1:-1]] + [ax.patches[-2].get_x() + ax.patches[-2].get_width()]
+        edges = [bar.get_x() for bar in ax.patches[:-1]] + [ax.patches[-2].get_x() + ax.patches[-2].get_width()]
         assert sum(heights) == N
         assert heights[-1] == (abs(u) >= 1).sum()
-        # A neuron remembers k steps where |u|^k ≥ ε: so many are in the bars from k on, and in the one that never ends.
-        with np.errstate(divide="ignore"):
-            longer = [(k * np.log(np.minimum(abs(u), 1)) >= np.log(epsilon)).sum() for k in 10.0 ** np.array(edges)]
-        assert np.array_equal(np.cumsum(heights[::-1])[::-1][1:], longer)
+        # A length is k or more where |u|^{k−1} > ε: so many are in the bars from k on, and in the one that never ends.
+        log_u = np.log(np.clip(abs(u), 1e-300, 1))
+        longer = [(np.round(k - 1) * log_u > np.log(epsilon)).sum() for k in 10.0 ** np.array(edges)]
+        assert np.array_equal(np.cumsum(heights[::-1])[::-1], longer)
         assert ax.patches[-1].get_hatch()
         assert ax.patches[-1].get_x() > edges[-1]
         assert sum(patch.get_hatch() is not None and patch.get_hatch() != "" for patch in ax.patches) == 1

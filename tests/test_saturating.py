@@ -244,6 +244,8 @@ def test_other_activations_and_bad_weights_are_refused() -> None:
         saturating_bounds(5, 1.0, "relu")
     with pytest.raises(ValueError, match=r"^u: expected finite numbers; got inf\."):
         largest_sensitivity(5, np.inf)
+    with pytest.raises(ValueError, match=r"^H0: expected a shape that broadcasts with \(3,\)"):
+        largest_sensitivity(5, np.ones(3), H0=np.ones(2))
     with pytest.raises(ValueError, match=r"^steps: expected a whole number above 0; got 0\."):
         largest_sensitivity(0, 1.0)
 

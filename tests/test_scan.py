@@ -359,6 +359,13 @@ def test_a_scan_needs_an_activation_whose_steps_compose() -> None:
             combines(bad)
         with pytest.raises(error, match=r"^chunk: expected a whole number above 0"):
             combines(4, bad)
+    with pytest.raises(TypeError, match=r"^maps: expected Affine, Clamp, or the like; got list"):
+        scan.inclusive_scan([one, one])  # type: ignore[type-var]
+    with pytest.raises(TypeError, match=r"^maps\[1\]: expected a NumPy or CuPy array; got float"):
+        scan.inclusive_scan(scan.Affine(one, 1.0))  # type: ignore[arg-type]
+    for bad_maps in (scan.Affine(one, one[:1]), scan.Affine(one[:0], one[:0])):
+        with pytest.raises(ValueError, match=r"^maps: expected arrays with the same first axis"):
+            scan.inclusive_scan(bad_maps)
 
 
 def test_cupy_arrays_scan_on_their_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,8 +282,12 @@ def test_bad_arguments_are_named() -> None:
     for bad in (np.zeros(2, int), np.zeros(3), 2):
         with pytest.raises(ValueError, match=r"^passed: expected \(3,\) whole numbers"):
             forward_error(one, one[0, 0], one[0], passed=bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^slope: expected shape"):
+    with pytest.raises(ValueError, match=r"^slopes: expected shape"):
         backward_error(one, one[:2], one[0, 0])
+    with pytest.raises(ValueError, match=r"^slope_error: expected one number of at least 0, or an array"):
+        backward_error(one, one, one[0, 0], one[:2])
+    with pytest.raises(TypeError, match=r"^model: expected what scan_rounding.precision returns"):
+        backward_error(one, one, one[0, 0], model="double")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^dh: expected 3 dimensions"):
         backward_error(one[0], one[0], one[0, 0])
     with pytest.raises(ValueError, match=r"^product_dtype: expected at least the precision of float64"):

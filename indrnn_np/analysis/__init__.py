@@ -66,11 +66,12 @@ from .saturating import largest_sensitivity, saturating_bounds
 from .scan import Affine, Clamp, combines, hard_tanh, inclusive_scan, relu6, scan_backward, scan_forward
 from .scan_rounding import scan_backward_error, scan_forward_error
 from .sensitivity import Sensitivities, SensitivityGradients, forward_mode, sensitivities, sharp_bounds
-from .through_time import gradient_through_time, log_gradient_through_time, slopes
+from .through_time import LogGradient, gradient_through_time, log_gradient_through_time, slopes
 
 __all__ = [
-    "Affine", "Bounds", "Clamp", "DenseStack", "GeometricSums", "Growth", "JacobianProducts", "Loss", "NearlyDefective",
-    "OpenQuestions", "Operations", "PerParameter", "Sensitivities", "SensitivityGradients", "TwoLayers",
+    "Affine", "Bounds", "Clamp", "DenseStack", "GeometricSums", "Growth", "JacobianProducts", "LogGradient", "Loss",
+    "NearlyDefective", "OpenQuestions", "Operations", "PerParameter", "Sensitivities", "SensitivityGradients",
+    "TwoLayers",
     "a_priori_bounds", "backward_clipping_inside", "backward_operations", "classify", "clip_by_norm", "clip_by_value",
     "clip_in_graph", "combines", "complex_step_hessian_vector_product", "constant_weight", "departure_from_normality",
     "forward_mode", "forward_operations", "gauss_newton_diagonal", "gauss_newton_product", "geometric_sums",

@@ -13,7 +13,8 @@ from ._checks import whole
 
 def increasing(name: str, values: Sequence[int] | Array) -> Array:
     """Return at least two increasing whole numbers above 0 as an array."""
-    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) \
+            or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"{name}: expected increasing whole numbers above 0; got {type(values).__name__}.")
     numbers = np.array([whole(name, value) for value in values])
     if len(numbers) < 2 or (np.diff(numbers) <= 0).any():

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import checks
-from ..array_module import Array
-from ._checks import all_finite
+from ..array_module import Array, is_cupy
+from ._checks import all_finite, flag
 
 
-def stack(W: Sequence[Array], u: Sequence[Array], slopes: Sequence[Array] | None, residual: bool) -> Any:
-    """Check the layers of a stack, first to last; return their array namespace."""
-    layers = _layers("W", W)
+def stack(W: Sequence[Array], u: Sequence[Array], slopes: Sequence[Array] | None, residual: bool,
+          optional: tuple[str, ...] = ()) -> Any:
+    """Check the layers of a stack, first to last; return their array namespace. `optional` says what may be None."""
+    layers, residual = _layers("W", W), flag("residual", residual)
     for name, given in (("u", u), ("slopes", slopes)):
-        if given is not None and _layers(name, given) != layers:
-            raise ValueError(f"{name}: expected {layers} arrays, one per layer as W has them; got {len(given)}.")
+        if not (given is None and name in optional) and _layers(name, given) != layers:
+            raise ValueError(f"{name}: expected {layers} arrays, one per layer as W has them; got {len(given or ())}.")
     named = {f"{name}[{i}]": array for name, given in (("W", W), ("u", u), ("slopes", slopes))
              if given is not None for i, array in enumerate(given)}
     xp = checks._one_kind(checks.REAL, (), **named)
@@ -72,46 +71,59 @@ def square(name: str, array: Array, letters: str = "(N, N)") -> Any:
 
 
 def rnn(W: Any, U: Any) -> None:
-    """Insist on the weights of a linear RNN: W (N, M) and U (N, N), of one dtype."""
-    numpy_square("U", U)
-    _finite("W", W, 2)
-    N = len(U)
-    if W.shape[0] != N or W.shape[1] == 0:
-        raise ValueError(f"W: expected shape ({N}, M), a row for each of U {U.shape}; got {W.shape}.")
-    if W.dtype != U.dtype:
-        raise TypeError(f"W: expected dtype {U.dtype}, as U has it; got {W.dtype}.")
+    """Insist on the weights of a linear RNN: W (N, M) and U (N, N), NumPy's and of one dtype."""
+    square("U", U)
+    checks._one_kind(checks.REAL + checks.COMPLEX, (), U=U, W=W)
+    on_the_cpu(W=W, U=U)
+    _input_weight("W", W, f"U {U.shape}", len(U))
 
 
 def two_layers(W_f: Any, u_f: Any, W_s: Any) -> None:
-    """Insist on two linear IndRNN layers: W_f (N, M), u_f (N,) and W_s (N, N)."""
-    numpy_square("W_s", W_s)
-    _finite("W_f", W_f, 2)
-    _finite("u_f", u_f, 1)
-    N = len(W_s)
-    if W_f.shape[0] != N or W_f.shape[1] == 0:
-        raise ValueError(f"W_f: expected shape ({N}, M), a row for each of W_s {W_s.shape}; got {W_f.shape}.")
-    if u_f.shape != (N,):
-        raise ValueError(f"u_f: expected shape ({N},), a recurrent weight for each row of W_s {W_s.shape}; "
-                         f"got {u_f.shape}.")
+    """Insist on two linear IndRNN layers, NumPy's: W_f (N, M), u_f (N,) and W_s (N, N)."""
+    square("W_s", W_s)
+    _each(W_f=W_f, u_f=u_f, W_s=W_s)
+    _input_weight("W_f", W_f, f"W_s {W_s.shape}", len(W_s))
+    checks._expect("u_f", u_f, (len(W_s),), f"a recurrent weight for each row of W_s {W_s.shape}")
+
+
+def dense_stack(W: Any, u: Any, V: Any, Q: Any) -> None:
+    """Insist on a dense stack of one-neuron layers, NumPy's: W (N, M), u (N,), V and Q (N, N)."""
+    square("Q", Q)
+    _each(W=W, u=u, V=V, Q=Q)
+    _input_weight("W", W, f"Q {Q.shape}", len(Q))
+    checks._expect("u", u, (len(Q),), f"a recurrent weight for each row of Q {Q.shape}")
+    checks._expect("V", V, Q.shape, "as Q has it")
 
 
 def input_and_state(x: Any, h0: Any, shape: tuple[int, ...]) -> None:
-    """Insist on an input (T, B, M) and an initial state (B, N) or None, for an input weight of `shape` (N, M)."""
-    N, M = shape
-    _floating("x", x)
-    if x.ndim != 3 or 0 in x.shape or x.shape[2] != M:
-        raise ValueError(f"x: expected shape (T, B, {M}), time-major, for an input weight {shape}; got {x.shape}.")
-    if h0 is not None:
-        _floating("h0", h0)
-        if h0.shape != (x.shape[1], N):
-            raise ValueError(f"h0: expected shape ({x.shape[1]}, {N}), an initial state per sequence; got {h0.shape}.")
+    """Insist on NumPy's x (T, B, M) and h0 (B, N) or None, for an input weight of `shape` (N, M)."""
+    _each(finite=False, x=x, **({} if h0 is None else {"h0": h0}))
+    if x.ndim != 3 or 0 in x.shape or x.shape[2] != shape[1]:
+        raise ValueError(f"x: expected shape (T, B, {shape[1]}), time-major, for an input weight {shape}; "
+                         f"got {x.shape}.")
+    checks._expect("h0", h0, (x.shape[1], shape[0]), "an initial state per sequence")
 
 
-def numpy_square(name: str, value: Any) -> None:
-    """Insist on a square matrix of finite floating-point numbers."""
-    _finite(name, value, 2)
-    if value.shape[0] != value.shape[1] or len(value) == 0:
-        raise ValueError(f"{name}: expected a square matrix (N, N); got shape {value.shape}.")
+def on_the_cpu(**arrays: Any) -> None:
+    """Insist on NumPy's arrays, where the computation needs LAPACK's eigenvectors."""
+    for name, array in arrays.items():
+        if is_cupy(array):
+            raise TypeError(f"{name}: expected a NumPy array; got one of CuPy's. Move it: to_numpy({name}).")
+
+
+def _each(finite: bool = True, **arrays: Any) -> None:
+    """Insist on NumPy's arrays, real or complex, of which each may have a dtype of its own."""
+    for name, array in arrays.items():
+        checks._one_kind(checks.REAL + checks.COMPLEX, (), **{name: array})
+        if finite:
+            all_finite(name, array)
+    on_the_cpu(**arrays)
+
+
+def _input_weight(name: str, W: Any, square: str, N: int) -> None:
+    if W.ndim != 2 or W.shape[0] != N or W.shape[1] == 0:
+        raise ValueError(f"{name}: expected shape ({N}, M), a row for each of {square}; got {W.shape}.")
+    all_finite(name, W)
 
 
 def _layers(name: str, given: object) -> int:
@@ -120,18 +132,3 @@ def _layers(name: str, given: object) -> int:
     if not given:
         raise ValueError(f"{name}: expected at least one layer; got none.")
     return len(given)
-
-
-def _finite(name: str, value: Any, dimensions: int) -> None:
-    _floating(name, value)
-    if value.ndim != dimensions:
-        raise ValueError(f"{name}: expected {dimensions} dimension{'s' * (dimensions > 1)}; got shape {value.shape}.")
-    if not np.isfinite(value).all():
-        raise ValueError(f"{name}: expected finite numbers; got {value[~np.isfinite(value)].flat[0]}.")
-
-
-def _floating(name: str, value: Any) -> None:
-    if type(value) is not np.ndarray:
-        raise TypeError(f"{name}: expected a NumPy array; got {type(value).__name__}. Move it: to_numpy({name}).")
-    if value.dtype.name not in checks.REAL + checks.COMPLEX:
-        raise TypeError(f"{name}: expected dtype {' or '.join(checks.REAL + checks.COMPLEX)}; got {value.dtype}.")

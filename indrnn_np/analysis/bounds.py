@@ -115,14 +115,16 @@ def a_priori_bounds(steps: int, u: Any, A: Any = 1.0, D: Any = 1.0, X: Any = 1.0
     Raises
     ------
     TypeError, ValueError
-        steps is no whole number above 0, loss is not one of the two, or another argument is not real, not finite, or
-        (u apart) below 0.
+        steps is no whole number above 0, loss is not one of the two, or another argument is not real, not finite,
+        (u apart) below 0, or of a shape that does not broadcast with the others.
     """
     T = _checks.whole("steps", steps)
     _checks.one_of("loss", loss, LOSSES)
-    L, c, u = _checks.reals("slope", slope), _checks.reals("offset", offset), _checks.reals("u", u, negative=True)
+    L, c, u = _checks.reals("slope", slope), _checks.reals("offset", offset), _checks.reals("u", u, signed=True)
     A, D, H0 = _checks.reals("A", A), _checks.reals("D", D), _checks.reals("H0", H0)
-    X, E, xp = _checks.reals("X", X), c + L * A, namespace(u)
+    X, xp = _checks.reals("X", X), namespace(u)
+    _checks.together(u=u, A=A, D=D, X=X, H0=H0, slope=L, offset=c)
+    E = c + L * A
     r, E, D, H0, L = xp.broadcast_arrays(L * xp.abs(u), E, D, H0, L)
     (G, S, dG, dS), powers = geometric_sums(T, r), _powers(T + 1, r)[1]
     with np.errstate(over="ignore"):
@@ -156,7 +158,7 @@ def input_gradient_bound(dz: Any, W: Any) -> Array:
     TypeError, ValueError
         An argument is not real, or their shapes do not fit.
     """
-    dz, W = _checks.reals("dz", dz), _checks.reals("W", W, negative=True)
+    dz, W = _checks.reals("dz", dz), _checks.reals("W", W, signed=True)
     if dz.ndim != 2:
         raise ValueError(f"dz: expected shape (T, N), a row per step and a column per neuron; got {dz.shape}.")
     if W.ndim != 2 or len(W) != dz.shape[1]:
@@ -205,7 +207,7 @@ class OpenQuestions(NamedTuple):
 
 
 def what_the_range_leaves_open(steps: int, gamma: float = 2.0) -> OpenQuestions:
-    """Return what the range |u| ≤ γ^{1/T}, which bounds ∂h_T/∂h_0 by γ, does not bound (theorem above, A = D = 1).
+    """Return what the range |u| ≤ γ^{1/T}, which bounds ∂h_T/∂h_0 by γ, does not bound (the table above at A = D = 1).
 
     Parameters
     ----------
@@ -221,10 +223,8 @@ def what_the_range_leaves_open(steps: int, gamma: float = 2.0) -> OpenQuestions:
     TypeError, ValueError
         steps is no whole number above 0, or gamma is no finite number above 0.
     """
-    T, γ = _checks.whole("steps", steps), _checks.reals("gamma", gamma)
-    if γ.ndim or γ == 0:
-        raise ValueError(f"gamma: expected one number above 0; got {gamma!r}.")
-    u = float(γ) ** (1 / T)
+    T, γ = _checks.whole("steps", steps), _checks.number("gamma", gamma, above_zero=True)
+    u = γ ** (1 / T)
     G, _, dG, dS = (float(value) for value in geometric_sums(T, u))
     return OpenQuestions(u=u, h=G, dh0_every=u * G, du_last=dG, du_every=dS, condition=u / G * dG,
                          float32_step=float(np.spacing(np.float32(u))) * dG, curvature_u=2 * dG**2,

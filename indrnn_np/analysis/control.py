@@ -91,7 +91,7 @@ def constant_weight(shape: int | tuple[int, ...], value: float = 1.0, *, dtype: 
     TypeError, ValueError
         An argument is no such thing; the message names it.
     """
-    return np.full(_shape(shape), _checks.finite("value", value), _checks.real_dtype(dtype))
+    return np.full(_shape(shape), _checks.number("value", value, signed=True), _checks.real_dtype(dtype))
 
 
 def normal_weight(shape: int | tuple[int, ...], mean: float = 0.4, std: float = 0.2, *, rng: np.random.Generator,
@@ -110,7 +110,7 @@ def normal_weight(shape: int | tuple[int, ...], mean: float = 0.4, std: float = 
     TypeError, ValueError
         An argument is no such thing; the message names it.
     """
-    mean, std = _checks.finite("mean", mean), _checks.number("std", std)
+    mean, std = _checks.number("mean", mean, signed=True), _checks.number("std", std)
     return _generator(rng).normal(mean, std, _shape(shape)).astype(_checks.real_dtype(dtype))
 
 
@@ -138,7 +138,7 @@ def project(u: Array, low: float = 0.0, high: float = math.inf, *, zero: int = 1
     """
     xp = _checks.real_array("u", u)
     bottom, top = _checks.range_within(low, high, u.dtype)
-    if zero not in (-1, 0, 1):
+    if not isinstance(zero, int | np.integer) or zero not in (-1, 0, 1):
         raise ValueError(f"zero: expected 1, −1 or 0, the side to which u = 0 goes; got {zero!r}.")
     return xp.where(u == 0, zero * bottom, xp.copysign(xp.clip(xp.abs(u), bottom, top), u))
 

@@ -39,7 +39,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import NamedTuple
 
-from ._checks import whole
+from ._checks import flag, whole
 
 
 class Operations(NamedTuple):
@@ -87,7 +87,7 @@ def parameter_count(cell: str, M: int, N: int, layers: int = 1, bias: bool = Tru
         cell is unknown, a count is no whole number above 0, or bias is not True or False; the message names it.
     """
     G, full, *_ = _cell(cell)
-    M, N, layers, b = whole("M", M), whole("N", N), whole("layers", layers), _flag(bias)
+    M, N, layers, b = whole("M", M), whole("N", N), whole("layers", layers), flag("bias", bias)
     R = N * N if full else N
     return sum(G * (inputs * N + R + b * N) for inputs in [M] + [N] * (layers - 1))
 
@@ -110,7 +110,7 @@ def forward_operations(cell: str, M: int, N: int, steps: int = 1, bias: bool = T
         As `parameter_count`.
     """
     G, full, (p, q, s), _ = _cell(cell)
-    M, N, T, b = whole("M", M), whole("N", N), whole("steps", steps), _flag(bias)
+    M, N, T, b = whole("M", M), whole("N", N), whole("steps", steps), flag("bias", bias)
     R = N * N if full else N
     return Operations(T * (G * (M * N + R) + p * N),
                       T * (G * (N * (M - 1) + (R - N) + N * (1 + b)) + q * N),
@@ -137,7 +137,7 @@ def backward_operations(cell: str, M: int, N: int, steps: int = 1, bias: bool = 
         As `parameter_count`.
     """
     G, full, _, (p, q, s) = _cell(cell)
-    M, N, T, b = whole("M", M), whole("N", N), whole("steps", steps), _flag(bias)
+    M, N, T, b = whole("M", M), whole("N", N), whole("steps", steps), flag("bias", bias)
     R = N * N if full else N
     return Operations(T * (2 * G * (M * N + R) + p * N),
                       T * (G * R + G * R + G * M * N + M * (G * N - 1) + G * N * b + q * N),
@@ -152,9 +152,3 @@ def _cell(cell: str) -> _Cell:
         raise ValueError(f"cell: expected one of {', '.join(CELLS)}; got {cell!r}."
                          + (f" Did you mean {near[0]!r}?" if near else ""))
     return CELLS[cell]
-
-
-def _flag(bias: bool) -> int:
-    if not isinstance(bias, bool):
-        raise TypeError(f"bias: expected True or False; got {type(bias).__name__}.")
-    return int(bias)

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks, recurrence
+from .. import array_module, checks, recurrence
 from ..activations import Activation, resolve
 from ..array_module import Array, namespace
 from ..layer import Trace
@@ -142,9 +142,8 @@ def complex_step_hessian_vector_product(loss: Loss, direction: PerParameter, x: 
     TypeError, ValueError
         As `hessian_vector_product`; or step is not above 0.
     """
-    b, h0, xp = _door(direction, x, W, u, b, h0)
-    if not 0 < step < np.inf:
-        raise ValueError(f"step: expected a finite number above 0; got {step}.")
+    b, h0, xp = _door(loss, direction, x, W, u, b, h0)
+    step = _checks.number("step", step, above_zero=True)
     W_, u_, b_, h0_ = (value + 1j * step * tangent.astype(np.float64)
                        for value, tangent in zip((W, u, b, h0), direction, strict=True))
     with np.errstate(all="ignore"):
@@ -190,9 +189,12 @@ def second_slope(activation: str | Activation, z: Array) -> Array:
     Raises
     ------
     TypeError, ValueError
-        There is no such activation, or it is not built in.
+        There is no such activation, or it is not built in; or z is no array of floating-point numbers.
     """
     σ = resolve(activation)
+    array_module.of(z=z)
+    if z.dtype.kind not in "fc":
+        raise TypeError(f"z: expected floating-point numbers; got dtype {z.dtype}.")
     if σ.name == "identity" or σ.alpha is not None:
         return namespace(z).zeros_like(z)
     if σ.name not in _SECOND_SLOPE:
@@ -211,7 +213,7 @@ _SECOND_SLOPE: dict[str, Callable[[Activation, Array], Array]] = {
 
 def _forward_over_reverse(loss: Loss, direction: PerParameter, x: Array, W: Array, u: Array, b: Array | None,
                           h0: Array | None, activation: str | Activation, whole: bool) -> PerParameter:
-    b, h0, xp = _door(direction, x, W, u, b, h0)
+    b, h0, xp = _door(loss, direction, x, W, u, b, h0)
     σ = resolve(activation)
     T, (W_dot, u_dot, b_dot, h0_dot) = len(x), direction
     with np.errstate(all="ignore"):
@@ -237,9 +239,12 @@ def _forward_over_reverse(loss: Loss, direction: PerParameter, x: Array, W: Arra
                           every_dz_dot.sum(axis=(0, 1)), (u_dot * dz if whole else 0) + u * dz_dot)
 
 
-def _door(direction: PerParameter, x: Array, W: Array, u: Array, b: Array | None,
+def _door(loss: Loss, direction: PerParameter, x: Array, W: Array, u: Array, b: Array | None,
           h0: Array | None) -> tuple[Array, Array, Any]:
     """Check all arguments; return b and h0 as arrays, and the namespace."""
+    if not isinstance(loss, Loss):
+        raise TypeError("loss: expected a Loss, such as squared_loss(y) or linear_loss(dh); "
+                        f"got {type(loss).__name__}.")
     xp = checks.layer(x, W, u, b, h0)
     if x.dtype.name not in checks.REAL:
         raise TypeError(f"x: expected dtype float32 or float64; got {x.dtype}.")
@@ -253,6 +258,6 @@ def _door(direction: PerParameter, x: Array, W: Array, u: Array, b: Array | None
 
 
 def _fits(name: str, array: Array, like: Array) -> None:
-    if getattr(array, "shape", None) != like.shape or array.dtype != like.dtype:
-        came = f"{array.dtype} {array.shape}" if hasattr(array, "dtype") else type(array).__name__
-        raise ValueError(f"{name}: expected an array {like.dtype} {like.shape}; got {came}.")
+    array_module.of(**{name: array})
+    if array.shape != like.shape or array.dtype != like.dtype:
+        raise ValueError(f"{name}: expected an array {like.dtype} {like.shape}; got {array.dtype} {array.shape}.")

@@ -108,12 +108,12 @@ def log_norms(products: JacobianProducts) -> Array:
 
     Raises
     ------
-    TypeError
-        products is no JacobianProducts.
+    TypeError, ValueError
+        products is no JacobianProducts, or what it holds has another shape or is not finite.
     """
     if not isinstance(products, JacobianProducts):
         raise TypeError(f"products: expected what jacobian_products returned; got {type(products).__name__}.")
-    xp = namespace(products.scaled)
+    xp = _shapes.square("products.scaled", products.scaled, "(K+1, B, N, N)")
     with np.errstate(divide="ignore"):
         return xp.log(xp.linalg.norm(products.scaled, 2, axis=(-2, -1))) + products.exponent * math.log(2)
 

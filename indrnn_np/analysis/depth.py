@@ -31,10 +31,11 @@ import decimal
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
-from ..array_module import Array
+from ..array_module import Array, to_numpy
 from . import _checks, _shapes
 
 
@@ -58,7 +59,7 @@ def stack_gradient(W: Sequence[Array], u: Sequence[Array], slopes: Sequence[Arra
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape, or is not finite; the message names it.
     """
-    xp = _shapes.stack(W, u, slopes, residual)
+    xp = _shapes.stack(W, u, slopes, residual, optional=("slopes",))
     K = _largest_lag(slopes, lags)
     if slopes is None:
         slopes = [xp.ones((K + 1, 1, len(v)), v.dtype) for v in u]
@@ -100,7 +101,7 @@ def stack_bound(W: Sequence[Array], u: Sequence[Array], lags: int, slope: float 
     TypeError, ValueError
         As `stack_gradient`; also where slope is negative.
     """
-    xp = _shapes.stack(W, u, None, residual)
+    xp = _shapes.stack(W, u, None, residual, optional=("slopes",))
     K, M, dtype = _checks.whole("lags", lags, least=0), W[0].shape[1], W[0].dtype
     S = [dtype.type(s) for s in _slope_per_layer(slope, len(W))]
     once = 2 * sum(sum(w.shape) + 4 for w in W)   # roundings of a path at lag 0, of a bound and a gradient; 6 a lag
@@ -126,8 +127,8 @@ def log_stack_kernel(layers: int, r: float, lag: int | Array) -> Array:
     Parameters
     ----------
     layers : L
-    r : number, 0 or more
-    lag : whole number or array of them, k, 0 or more
+    r : number of at least 0
+    lag : whole number of at least 0, or array of them, k
 
     Returns
     -------
@@ -138,12 +139,10 @@ def log_stack_kernel(layers: int, r: float, lag: int | Array) -> Array:
     TypeError, ValueError
         An argument is not such a number; the message names it.
     """
-    L, r = _checks.whole("layers", layers), _checks.not_negative("r", r, "a number, 0 or more")
-    k = np.asarray(lag)
-    if k.dtype.kind not in "iu":
-        raise TypeError(f"lag: expected a whole number or an array of them; got dtype {k.dtype}.")
-    if k.size == 0 or k.min() < 0:
-        raise ValueError(f"lag: expected whole numbers, 0 or more; got {'none' if k.size == 0 else k.min()}.")
+    L, r = _checks.whole("layers", layers), _checks.number("r", r)
+    k = to_numpy(_checks.reals("lag", lag))
+    if (k % 1 != 0).any():
+        raise TypeError(f"lag: expected whole numbers; got {k[k % 1 != 0][0]}.")
     log_paths = np.zeros(k.shape)
     for j in range(1, L):                                                 # C(k+L−1, L−1) = ∏_{j<L} (k+j)/j
         log_paths += np.log1p(k / j)
@@ -170,12 +169,12 @@ def stack_kernel_peak(layers: int, r: float) -> float:
     TypeError, ValueError
         As `log_stack_kernel`.
     """
-    L, r = _checks.whole("layers", layers), _checks.not_negative("r", r, "a number, 0 or more")
+    L, r = _checks.whole("layers", layers), _checks.number("r", r)
     return math.inf if r >= 1 else math.floor(Fraction(r) * (L - 1) / (1 - Fraction(r)))
 
 
 def stack_weight_limit(layers: int, steps: int, gamma: float = 2.0, every_lag: bool = False,
-                       dtype: str = "float64") -> float:
+                       dtype: Any = np.float64) -> float:
     """Return the largest r = sup|σ'|·|u| with which L layers of unit weights keep their kernel at most γ.
 
     By default at one lag, as the paper's range does: r^k C(k+L−1, L−1) ≤ γ at k = `steps`. One layer then has γ^{1/k},
@@ -192,7 +191,7 @@ def stack_weight_limit(layers: int, steps: int, gamma: float = 2.0, every_lag: b
     steps : lag between input and state: T − 1 from x_1 to h_T
     gamma : largest gradient, above 0; at least 1 with every_lag, since lag 0 has gradient 1 whatever r is
     every_lag : whether smaller lags count too
-    dtype : "float64" or "float32", of the recurrent weight that it will bound
+    dtype : float32 or float64, that of the recurrent weight that it will bound
 
     Returns
     -------
@@ -204,19 +203,15 @@ def stack_weight_limit(layers: int, steps: int, gamma: float = 2.0, every_lag: b
         An argument is not such a number; the message names it.
     """
     L, T = _checks.whole("layers", layers), _checks.whole("steps", steps)
-    gamma = _checks.real("gamma", gamma, "a number above 0")
-    if gamma <= 0 or (every_lag and gamma < 1):
-        wanted = "at least 1, the gradient at lag 0" if every_lag else "a number above 0"
-        raise ValueError(f"gamma: expected {wanted}; got {gamma}.")
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype: expected 'float32' or 'float64'; got {dtype!r}.")
+    gamma, number = _checks.number("gamma", gamma, above_zero=True), _checks.real_dtype(dtype).type
+    if _checks.flag("every_lag", every_lag) and gamma < 1:
+        raise ValueError(f"gamma: expected at least 1, the gradient at lag 0; got {gamma}.")
 
     def permitted(r: np.floating) -> bool:
         return np.isfinite(r) and _kernel_is_at_most(gamma, L, _worst_lag(L, float(r), T) if every_lag else T, float(r))
 
     k = np.arange(1, T + 1) if every_lag else np.array([T])
     estimate = np.exp(((math.log(gamma) - log_stack_kernel(L, 1.0, k)) / k).min())
-    number = np.dtype(dtype).type
     r = number(min(estimate, float(np.finfo(dtype).max)))
     while not permitted(r):
         r = np.nextafter(r, number(0))
@@ -259,4 +254,4 @@ def _slope_per_layer(slope: float | Sequence[float], layers: int) -> list[float]
     given = list(slope) if isinstance(slope, list | tuple) else [slope] * layers
     if len(given) != layers:
         raise ValueError(f"slope: expected one number or {layers}, one per layer; got {len(given)}.")
-    return [_checks.not_negative("slope", s, "sup|σ'|, a number, 0 or more") for s in given]
+    return [_checks.number("slope", s) for s in given]

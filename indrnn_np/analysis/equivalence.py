@@ -192,12 +192,19 @@ def run_two_layers(x: Array, layers: TwoLayers, h0: Array | None = None) -> Arra
     TypeError, ValueError
         An argument has the wrong type or shape; the message names it.
     """
+    if not isinstance(layers, TwoLayers):
+        raise TypeError(f"layers: expected the TwoLayers that rnn_as_indrnn returned; got {type(layers).__name__}.")
     W_f, u_f, W_s = layers
+    _shapes.two_layers(W_f, u_f, W_s)
     _shapes.input_and_state(x, h0, W_f.shape)
     dtype = np.result_type(x, W_f, u_f, W_s)
-    h_f0 = np.zeros((x.shape[1], len(u_f)), dtype) if h0 is None else np.linalg.solve(W_s, h0.T).T.astype(dtype)
-    h_f = recurrence.forward((x @ W_f.T).astype(dtype), u_f.astype(dtype), h_f0, "identity")
-    return h_f @ W_s.T
+    try:
+        h_f0 = np.zeros((x.shape[1], len(u_f)), dtype) if h0 is None else np.linalg.solve(W_s, h0.T).T.astype(dtype)
+    except np.linalg.LinAlgError:
+        raise ValueError("W_s: expected an invertible matrix, since h0 is the RNN's; got a singular one.") from None
+    with np.errstate(all="ignore"):  # inf and NaN flow through in silence
+        h_f = recurrence.forward((x @ W_f.T).astype(dtype), u_f.astype(dtype), h_f0, "identity")
+        return h_f @ W_s.T
 
 
 def run_dense_stack(x: Array, stack: DenseStack, h0: Array | None = None) -> Array:
@@ -217,17 +224,21 @@ def run_dense_stack(x: Array, stack: DenseStack, h0: Array | None = None) -> Arr
     TypeError, ValueError
         As `run_two_layers`.
     """
+    if not isinstance(stack, DenseStack):
+        raise TypeError(f"stack: expected the DenseStack that rnn_as_dense_stack returned; got {type(stack).__name__}.")
     W, u, V, Q = stack
+    _shapes.dense_stack(W, u, V, Q)
     _shapes.input_and_state(x, h0, W.shape)
     T, B, _ = x.shape
     states = np.zeros((T + 1, B, len(u)), np.result_type(x, Q))  # step 0 is the initial state
-    if h0 is not None:
-        states[0] = h0 @ Q.conj()
-    for i in reversed(range(len(u))):
-        a = (x @ W[i] + states[:-1] @ V[i]).astype(states.dtype)  # V[i] is zero up to i: layers not run yet
-        states[1:, :, i:i + 1] = recurrence.forward(a[..., None], u[i:i + 1].astype(a.dtype), states[0, :, i:i + 1],
-                                                    "identity")
-    return states[1:] @ Q.T
+    with np.errstate(all="ignore"):
+        if h0 is not None:
+            states[0] = h0 @ Q.conj()
+        for i in reversed(range(len(u))):
+            a = (x @ W[i] + states[:-1] @ V[i]).astype(states.dtype)  # V[i] is zero up to i: layers not run yet
+            states[1:, :, i:i + 1] = recurrence.forward(a[..., None], u[i:i + 1].astype(a.dtype),
+                                                        states[0, :, i:i + 1], "identity")
+        return states[1:] @ Q.T
 
 
 def perturbation_errors(U: Array, sizes: Array, steps: int = 20, seed: int = 0) -> Array:
@@ -238,7 +249,7 @@ def perturbation_errors(U: Array, sizes: Array, steps: int = 20, seed: int = 0) 
     U : (N, N) real, defective or not
     sizes : (S,) numbers above 0, the spectral norms ‖δU‖ relative to ‖U‖
     steps : int, T: how many states are compared
-    seed : int, of the perturbation (one direction for all sizes), the input weight and the input
+    seed : whole number of at least 0, of the perturbation (one direction for all sizes), the input weight and the input
 
     Returns
     -------
@@ -251,11 +262,14 @@ def perturbation_errors(U: Array, sizes: Array, steps: int = 20, seed: int = 0) 
     TypeError, ValueError
         An argument is of the wrong kind; the message names it.
     """
-    _shapes.numpy_square("U", U)
+    _shapes.square("U", U)
+    _shapes.on_the_cpu(U=U)
     if U.dtype.kind == "c":
         raise TypeError(f"U: expected real numbers; got {U.dtype}.")
-    sizes, steps = _checks.sizes("sizes", sizes), _checks.whole("steps", steps)
-    rng = np.random.default_rng(seed)
+    sizes, steps = _checks.reals("sizes", sizes, above_zero=True), _checks.whole("steps", steps)
+    if sizes.ndim != 1:
+        raise ValueError(f"sizes: expected shape (S,), one dimension; got {sizes.shape}.")
+    rng = np.random.default_rng(_checks.whole("seed", seed, least=0))
     W, x = (rng.standard_normal(shape).astype(U.dtype) for shape in (U.shape, (steps, 1, len(U))))
     direction = rng.standard_normal(U.shape)
     direction *= np.linalg.norm(U, 2) / np.linalg.norm(direction, 2)
@@ -294,5 +308,5 @@ def rotation_gap(angle: float, neurons: int) -> float:
     TypeError, ValueError
         angle is no finite number, or neurons no whole number above 0.
     """
-    half = _checks.finite("angle", angle) / 2
+    half = _checks.number("angle", angle, signed=True) / 2
     return min(abs(math.sin(half)), abs(math.cos(half))) ** _checks.whole("neurons", neurons)

@@ -113,7 +113,7 @@ def numerical_radius(U: Array, tolerance: float = 1e-6) -> tuple[float, float]:
         U is not such a matrix or tolerance no such number.
     """
     U = _on_cpu(U)
-    tolerance = _checks.real("tolerance", tolerance, "a number from 1e-10 to 1")
+    tolerance = _checks.number("tolerance", tolerance)
     if not 1e-10 <= tolerance <= 1:
         raise ValueError(f"tolerance: expected a number from 1e-10 to 1; got {tolerance}.")
     rounding = len(U) * np.finfo(float).eps * float(np.linalg.norm(U))

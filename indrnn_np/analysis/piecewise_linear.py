@@ -50,6 +50,7 @@ import numpy as np
 
 from ..activations import Activation, resolve
 from ..array_module import Array, namespace
+from . import _checks
 from .bounds import Bounds, a_priori_bounds, times
 
 
@@ -77,7 +78,7 @@ def piecewise_linear_bounds(steps: int, u: Any, activation: str | Activation = "
     if α is None:
         raise ValueError(f"activation: expected identity, relu or a leaky ReLU; got {σ.name}. "
                          "For tanh and sigmoid there is saturating_bounds, for others a_priori_bounds.")
-    L = max(1.0, α)
+    L, nonnegative = max(1.0, α), _checks.flag("nonnegative", nonnegative)
     general = a_priori_bounds(steps, u, A, D, X, H0, slope=L, loss=loss)
     xp = namespace(general.db)
     u, A, D, H0 = xp.broadcast_arrays(*(xp.asarray(value, np.float64) for value in (u, A, D, H0)))

@@ -19,8 +19,9 @@ import numpy as np
 from .. import array_module
 from ..array_module import Array
 from . import _canvas as canvas
-from ._checks import real
+from ._checks import number
 from ._plot_checks import first, increasing, magnitudes
+from .ranges import memory_length, recurrent_weight_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +87,8 @@ def plot_gradient_over_lag(gradients: Array, ax: Axes | None = None) -> Axes:
 def plot_weight_range(steps: Sequence[int] | Array, epsilon: float, gamma: float, ax: Axes | None = None) -> Axes:
     """Draw the range of |u| over T in which the gradient over T steps of slope 1 stays from ε to γ (§3.1).
 
-    Both ends close on 1 as T grows. The axis of |u| is logarithmic on either side of 1, so that 2^{1/5000}, which is
-    1.000139, can be told from 1.
+    The ends are those of `recurrent_weight_range`; both close on 1 as T grows. The axis of |u| is logarithmic on either
+    side of 1, so that 2^{1/5000}, which is 1.000139, can be told from 1.
 
     Parameters
     ----------
@@ -107,13 +108,11 @@ def plot_weight_range(steps: Sequence[int] | Array, epsilon: float, gamma: float
         matplotlib is not installed; the message names the extra.
     """
     T = increasing("steps", steps)
-    ε, γ = real("epsilon", epsilon, "a number from 0"), real("gamma", gamma, "a number above epsilon")
-    if ε < 0:
-        raise ValueError(f"epsilon: expected a number from 0; got {ε}.")
+    ε, γ = number("epsilon", epsilon), number("gamma", gamma)
     if γ <= ε:
         raise ValueError(f"gamma: expected a number above epsilon, {ε}; got {γ}.")
     ax = canvas.axes(ax)
-    low, high = ε ** (1 / T), γ ** (1 / T)
+    low, high = np.array([recurrent_weight_range(steps, ε, γ) for steps in T]).T
     ax.set(xscale="log", xlim=(T[0], T[-1]))
     canvas.scale_about_one(ax, np.concatenate([low, high]))
     ax.fill_between(T, low, high, color="0.88", linewidth=0)
@@ -130,11 +129,11 @@ def plot_weight_range(steps: Sequence[int] | Array, epsilon: float, gamma: float
 
 
 def plot_memory(u: Array, epsilon: float, ax: Axes | None = None) -> Axes:
-    """Draw a histogram of memory lengths ln ε / ln |u|: after so many steps of slope 1 the gradient has fallen to ε.
+    """Draw a histogram of memory lengths: the steps of slope 1 after which the gradient |u|^k has fallen to ε.
 
-    The bins are [1, 2), [2, 5), [5, 10), [10, 20) and so on, or whole decades where the lengths span more than four.
-    Apart from them stand, on the left, the neurons whose gradient is at ε before the first step is over, u = 0 among
-    them, and, hatched, on the right those with |u| ≥ 1, which never forget.
+    The lengths are those of `memory_length`, whole steps; where |u| ≤ ε, and so for u = 0, it is one. The bins are
+    [1, 2), [2, 5), [5, 10), [10, 20) and so on, or whole decades where the lengths span more than four. Apart from
+    them, hatched, on the right stand the neurons with |u| ≥ 1, which never forget.
 
     Parameters
     ----------
@@ -156,33 +155,30 @@ def plot_memory(u: Array, epsilon: float, ax: Axes | None = None) -> Axes:
     weight = magnitudes("u", u, {1: "(N,)"})
     if np.isinf(weight).any():
         raise ValueError(f"u: expected finite numbers; got inf at {first(np.isinf(weight))}.")
-    ε = real("epsilon", epsilon, "a number above 0 and below 1")
+    ε = number("epsilon", epsilon)
     if not 0 < ε < 1:
         raise ValueError(f"epsilon: expected a number above 0 and below 1; got {ε}.")
     ax = canvas.axes(ax)
-    length = np.full(len(weight), np.inf)
-    with np.errstate(divide="ignore"):  # u = 0 has the logarithm −inf and the length 0
-        length[weight < 1] = np.log(ε) / np.log(weight[weight < 1])
+    length = memory_length(weight, ε)
     finite = length[np.isfinite(length)]
 
-    edges = _memory_edges(finite[finite >= 1])
-    counts = [int((finite < 1).sum()), *np.histogram(finite[finite >= 1], edges)[0].tolist(), len(length) - len(finite)]
+    edges = _memory_edges(finite)
+    counts = [*np.histogram(finite, edges)[0].tolist(), len(length) - len(finite)]
     x, apart = np.log10(edges), 0.12 * np.log10(edges[-1] / edges[0])
-    lefts = [x[0] - 2.2 * apart, *x[:-1], x[-1] + apart]
-    widths = [1.2 * apart, *np.diff(x), 1.2 * apart]
-    for left, width, count, hatch in zip(lefts, widths, counts, [""] * len(x) + ["////"], strict=True):
+    lefts, widths = [*x[:-1], x[-1] + apart], [*np.diff(x), 1.2 * apart]
+    for left, width, count, hatch in zip(lefts, widths, counts, [""] * (len(x) - 1) + ["////"], strict=True):
         ax.bar(left, count, width, align="edge", facecolor="0.85", edgecolor="black", linewidth=1.0, hatch=hatch)
         if count:
             ax.text(left + width / 2, count, f"{count}", ha="center", va="bottom", fontsize=canvas.SMALL)
     powers = [round(p) for p in x if abs(p - round(p)) < 0.01]
-    ax.set_xticks([x[0] - 1.6 * apart, *powers, x[-1] + 1.6 * apart],
-                  ["< 1", *(f"{10**p}" if p < 4 else f"$10^{{{p}}}$" for p in powers), "∞"])
-    ax.set(xlim=(x[0] - 2.6 * apart, x[-1] + 2.6 * apart), ylim=(0, 1.12 * max(counts)))
+    ax.set_xticks([*powers, x[-1] + 1.6 * apart],
+                  [*(f"{10**p}" if p < 4 else f"$10^{{{p}}}$" for p in powers), "∞"])
+    ax.set(xlim=(x[0] - 0.4 * apart, x[-1] + 2.6 * apart), ylim=(0, 1.12 * max(counts)))
     canvas.whole_ticks(ax.yaxis)
     title = f"{counts[-1]} of {len(length)} neurons never forget"
     if len(finite):
         title += f"\nthe median memory of the others is {float(f'{np.median(finite):.3g}'):,.15g} steps"
-    canvas.dress(ax, title, rf"memory: steps until $|u|^{{\mathrm{{steps}}}}$ is ε = {ε:g}", "neurons")
+    canvas.dress(ax, title, rf"memory: steps until $|u|^{{\mathrm{{steps}}}}$ is at most ε = {ε:g}", "neurons")
     return ax
 
 

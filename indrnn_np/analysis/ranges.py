@@ -31,7 +31,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..array_module import Array, namespace
+from ..array_module import Array, namespace, to_numpy
 from . import _checks, _exact
 from ._exact import Enclosure
 
@@ -97,8 +97,8 @@ def range_of_slopes(slopes: Array, epsilon: float = 0.0, gamma: float = 2.0,
         An argument is no such number, or slopes is no (k, B, N) array of finite real numbers; the message names it.
     """
     ε, γ = _checks.bounds(epsilon, gamma)
-    size = _checks.magnitudes("slopes", slopes)
-    if size.ndim != 3 or 0 in size.shape:
+    size = abs(to_numpy(_checks.reals("slopes", slopes, signed=True)))
+    if size.ndim != 3:
         raise ValueError("slopes: expected shape (k, B, N), a row per step of the lag, at least one of each; "
                          f"got {size.shape}.")
     kind = _checks.real_dtype(slopes.dtype if dtype is None else dtype)
@@ -217,7 +217,9 @@ def _steps_until(ε: float, factor: float, rate: float) -> float:
 
 def _elementwise(f: Callable[[float, float], Any], u: Any, slope: Any, dtype: Any) -> Any:
     """Apply f to |u| and slope, broadcast together; a number gives a number."""
-    size, rate = np.broadcast_arrays(_checks.magnitudes("u", u), _checks.magnitudes("slope", slope, signed=False))
+    size, rate = abs(to_numpy(_checks.reals("u", u, signed=True))), to_numpy(_checks.reals("slope", slope))
+    _checks.together(u=size, slope=rate)
+    size, rate = np.broadcast_arrays(size, rate)
     results = [f(*pair) for pair in zip(size.ravel().tolist(), rate.ravel().tolist(), strict=True)]
     return np.asarray(results, dtype).reshape(size.shape) if size.ndim else results[0]
 

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 
-from .. import checks, recurrence
+from .. import array_module, checks, recurrence
 from ..activations import Activation, identity, relu, resolve
 from ..array_module import Array, namespace
 from ..recurrence import RecurrenceGradients
@@ -112,7 +112,18 @@ def inclusive_scan(maps: M) -> M:
     Returns
     -------
     Of the same type : new arrays
+
+    Raises
+    ------
+    TypeError, ValueError
+        maps is no such tuple of arrays with at least one row.
     """
+    if not isinstance(maps, tuple) or not maps or not hasattr(maps, "after"):
+        raise TypeError(f"maps: expected Affine, Clamp, or the like; got {type(maps).__name__}.")
+    array_module.of(**{f"maps[{i}]": array for i, array in enumerate(maps)})
+    if len({array.shape[:1] for array in maps}) != 1 or maps[0].shape[:1] in ((), (0,)):
+        raise ValueError("maps: expected arrays with the same first axis, of one row or more; got shapes "
+                         f"{', '.join(str(array.shape) for array in maps)}.")
     def rows(start: int | None, stop: int | None) -> M:
         return type(maps)(*(array[start:stop] for array in prefixes))
 
@@ -194,7 +205,8 @@ def resolve_clamp(activation: str | Activation) -> Activation:
 
 
 def _resolve(activation: str | Activation) -> Activation:
-    return next((σ for σ in (hard_tanh, relu6) if activation == σ.name), None) or resolve(activation)
+    ours = {σ.name: σ for σ in (hard_tanh, relu6)}
+    return ours[activation] if isinstance(activation, str) and activation in ours else resolve(activation)
 
 
 def scan_forward(a: Array, u: Array, h0: Array, activation: str | Activation = "relu") -> Array:

@@ -56,7 +56,7 @@ import numpy as np
 from .. import checks
 from ..activations import Activation
 from ..array_module import Array, to_numpy
-from . import scan
+from . import _checks, scan
 
 
 class Precision(NamedTuple):
@@ -99,7 +99,7 @@ def scan_forward_error(a: Array, u: Array, h0: Array, activation: str | Activati
     ----------
     a, u, h0, activation : as in `scan.scan_forward`, real
     passed : (T,) combines that an element passes into each prefix, h0 apart; None: those of `inclusive_scan`
-    model : the scan's precision; None: that of `scan_forward` for these arrays
+    model : the scan's precision, from `scan_rounding.precision`; None: that of `scan_forward` for these arrays
 
     Returns
     -------
@@ -113,7 +113,7 @@ def scan_forward_error(a: Array, u: Array, h0: Array, activation: str | Activati
     checks.recurrence(u, h0, a=a, dtypes=checks.REAL)
     low, high = scan.ENDS[scan.resolve_clamp(activation)]
     Λ = max((abs(end) for end in (low, high) if math.isfinite(end)), default=0.0)
-    model = model or precision(a.dtype)
+    model = _model(model, a.dtype)
     with np.errstate(all="ignore"):
         a, w, h0 = (np.abs(_long(v)) for v in (a, u, h0))
         growth = np.broadcast_to(np.maximum(1, w), a.shape)
@@ -127,17 +127,17 @@ def scan_forward_error(a: Array, u: Array, h0: Array, activation: str | Activati
         return np.where(np.isinf(E), E, np.minimum(E, np.longdouble(high) - low))  # both are in the clamp's range
 
 
-def scan_backward_error(dh: Array, slope: Array, u: Array, slope_error: Array | float = 0.0,
+def scan_backward_error(dh: Array, slopes: Array, u: Array, slope_error: Array | float = 0.0,
                         passed: Array | None = None, model: Precision | None = None) -> Array:
     """Bound |d̂z − dz| of a scan, the theorem's second part.
 
     Parameters
     ----------
     dh, u : as in `scan.scan_backward`, real
-    slope : (T, B, N) σ'(z)
-    slope_error : what the slope that the scan uses may be off by, of slope's shape or one number
+    slopes : (T, B, N) σ'(z)
+    slope_error : what the slopes that the scan uses may be off by, of their shape or one number
     passed : (T,) combines that an element passes into each prefix, the last step's first; None: `inclusive_scan`'s
-    model : the scan's precision; None: that of `scan_backward` for these arrays
+    model : the scan's precision, from `scan_rounding.precision`; None: that of `scan_backward` for these arrays
 
     Returns
     -------
@@ -148,19 +148,23 @@ def scan_backward_error(dh: Array, slope: Array, u: Array, slope_error: Array | 
     TypeError, ValueError
         Wrong shapes or dtypes; the message names the argument.
     """
-    checks.recurrence(u, dh[0] if dh.ndim == 3 and len(dh) else dh, dh=dh, slope=slope, dtypes=checks.REAL)
-    model = model or precision(dh.dtype)
+    checks.recurrence(u, None, dh=dh, slopes=slopes, dtypes=checks.REAL, optional=("h0",))
+    off = slope_error if isinstance(slope_error, np.ndarray) else np.asarray(_checks.number("slope_error", slope_error))
+    if off.dtype.kind != "f" or off.shape not in ((), slopes.shape) or not (off >= 0).all():
+        raise ValueError("slope_error: expected one number of at least 0, or an array of them of the shape of slopes; "
+                         f"got {off.dtype} {off.shape}.")
+    model = _model(model, dh.dtype)
     with np.errstate(all="ignore"):
-        dh, w, slope, Es = (np.abs(_long(v)) for v in (dh, u, slope, np.asarray(slope_error)))
-        exact = ((slope == 0) | (slope == 1)) & (Es == 0)
-        S = (slope + Es) * (1 + np.where(exact, 0, model.unit))
+        dh, w, s, Es = (np.abs(_long(v)) for v in (dh, u, slopes, off))
+        exact = ((s == 0) | (s == 1)) & (Es == 0)
+        S = (s + Es) * (1 + np.where(exact, 0, model.unit))
         D, Δ = np.empty_like(dh), np.empty_like(dh)
         after, extra = np.zeros_like(dh[0]), np.zeros_like(dh[0])
         for t in reversed(range(len(dh))):
             carried = (1 + model.product_unit) * w * (after + extra)
-            off = slope[t] * w * (extra + model.product_unit * (after + extra))
-            extra = Δ[t] = off + (S[t] - slope[t]) * (dh[t] + carried)
-            after = D[t] = slope[t] * (dh[t] + w * after)
+            off = s[t] * w * (extra + model.product_unit * (after + extra))
+            extra = Δ[t] = off + (S[t] - s[t]) * (dh[t] + carried)
+            after = D[t] = s[t] * (dh[t] + w * after)
         growth = np.maximum(1, S * w)[::-1]
         return _total(D[::-1], Δ[::-1], _passed(passed, len(dh)), growth, np.zeros_like(after), model)[::-1]
 
@@ -184,6 +188,12 @@ def _passed(passed: Array | None, steps: int) -> Array:
         raise ValueError(f"passed: expected ({steps},) whole numbers, one for the prefix that ends at each step; "
                          f"got {came}.")
     return passed
+
+
+def _model(model: Precision | None, dtype: Any) -> Precision:
+    if not isinstance(model, Precision | None):
+        raise TypeError(f"model: expected what scan_rounding.precision returns, or None; got {type(model).__name__}.")
+    return model or precision(dtype)
 
 
 def _long(array: Array) -> Array:

@@ -27,6 +27,7 @@ from .. import checks
 from ..array_module import Array, namespace
 from ..layer import Trace
 from . import _checks
+from .through_time import pre_activation
 
 
 class Sensitivities(NamedTuple):
@@ -160,11 +161,11 @@ def contract(dh: Array, trace: Trace, measure: Callable[[Array], Array],
 
 def _steps(trace: Trace) -> Iterator[tuple[int, Array, Array, Callable[[Array], Array]]]:
     """Yield t, x_t, h_{t−1} and the map g → σ'(z_t) ⊙ g, for g (B, N) or (B, N, M)."""
-    σ, a = trace.activation, trace.a
+    σ, z = trace.activation, pre_activation(trace)
     for t in range(len(trace.h)):
         h_prev = trace.h[t - 1] if t > 0 else trace.h0
         h_t = trace.h[t]
-        z_t = a[t] + trace.u * h_prev if a is not None else None
+        z_t = None if z is None else z[t]
 
         def through(g: Array, h_t: Array = h_t, z_t: Array | None = z_t) -> Array:
             if g.ndim == 3:

@@ -61,7 +61,7 @@ def slopes(trace: Trace) -> Array:
     """
     trace = _checks.trace(trace)
     with np.errstate(all="ignore"):
-        return trace.activation.pull(namespace(trace.h).ones_like(trace.h), _pre_activation(trace), trace.h)
+        return trace.activation.pull(namespace(trace.h).ones_like(trace.h), pre_activation(trace), trace.h)
 
 
 def gradient_through_time(trace: Trace) -> Array:
@@ -87,7 +87,7 @@ def gradient_through_time(trace: Trace) -> Array:
     σ, u, xp = trace.activation, trace.u, namespace(trace.h)
     gradient = xp.ones((T + 1, B, N), trace.h.dtype)
     with np.errstate(all="ignore"):
-        z = _pre_activation(trace)
+        z = pre_activation(trace)
         for k in reversed(range(T)):  # row k of h and z is step k + 1
             gradient[k] = u * σ.pull(gradient[k + 1], None if z is None else z[k], trace.h[k])
     return gradient
@@ -127,7 +127,7 @@ def log_gradient_through_time(trace: Trace) -> LogGradient:
     return LogGradient(log, sign)
 
 
-def _pre_activation(trace: Trace) -> Array | None:
+def pre_activation(trace: Trace) -> Array | None:
     """z (T, B, N), where the activation needs it."""
     if trace.a is None:
         return None
@@ -146,7 +146,7 @@ def _widened(trace: Trace) -> Trace:
 
 def _log_slopes(trace: Trace) -> tuple[Array, Array]:
     """log |σ'(z_t)| and the sign of σ'(z_t), (T, B, N) each."""
-    xp, z = namespace(trace.h), _pre_activation(trace)
+    xp, z = namespace(trace.h), pre_activation(trace)
     if z is not None and is_builtin(trace.activation):
         log = _LOG_SLOPE[trace.activation.name](z)
         phase = xp.exp(1j * log.imag) if log.dtype.kind == "c" else xp.where(xp.isnan(log), log, 1)
