@@ -9,6 +9,7 @@ Section 4           `equivalence`, `schur`: a linear RNN as IndRNN layers; `dens
 in parallel         `scan`, `scan_rounding`: the recurrence as an associative scan, and its allowed error
 costs and pictures  `counts`, `plots`
 
+`README.md` beside this file says which statement of the papers is which function, and which test holds it.
 Everything works on plain arrays or on the Trace of one layer, and returns plain arrays.
 """
 

@@ -1,4 +1,6 @@
-"""Clipping gradients: inside the recurrence, after it, or by norm. Three things, three results.
+"""Clipping gradients: inside the recurrence, as the authors' first code does, after it, or by norm.
+
+Three things, three results.
 
 One active ReLU neuron, T = 200, u = 1.02, drive .01, last cotangent 5 and limit 1: du is 19292 unclipped, 1187 when dz
 is clipped at each step of the recurrence, and 1 when du is clipped, by value or by norm, after it.

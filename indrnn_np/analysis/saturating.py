@@ -7,8 +7,9 @@ at their largest. What is sharp is found by looking at
 
     w_t = h_t + u p_t,     so that     p_t = ∂h_t/∂u = σ'(z_t) w_{t−1},     w_0 = h_0.
 
-A free drive chooses h_t, and σ' is a function of h_t. Each choice enlarges |w_t| the more, the larger |w_{t−1}| is:
-so the largest is found step by step, with M_1 = H0 and M_{t+1} the largest |w_t|; last, σ' = L gives |p_T| = L M_T.
+Proof. A free drive chooses h_t, and σ' is a function of h_t. Each choice enlarges |w_t| the more, the larger |w_{t−1}|
+is: so the largest is found step by step, with M_1 = H0 and M_{t+1} the largest |w_t|; last, σ' = L gives |p_T| = L M_T.
+Which h_t that is follows for each σ. ∎
 
 tanh, σ' = 1 − h². With m = |u| M_t, the largest h + m (1 − h²) on [−1, 1] is at h = 1/(2m):
 
