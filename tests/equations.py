@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,7 @@ PAPER = (
         "through_time::test_the_logarithm_is_that_of_the_gradient_wherever_that_is_a_number",
         "It holds where J looks at h_T alone. With losses at other steps each adds its own term (Eq. (iii) of "
         "`recurrence`)."),
-    Row("§3.1, the range", "ε ≤ ∂h_T/∂h_{T−k} ≤ γ ⟺ (ε/∏σ′)^{1/k} ≤ |u| ≤ (γ/∏σ′)^{1/k}", "§3.1",
+    Row("§3.1, the range", "ε ≤ |∂h_T/∂h_{T−k}| ≤ γ ⟺ (ε/∏σ′)^{1/k} ≤ |u| ≤ (γ/∏σ′)^{1/k}", "§3.1",
         "analysis.recurrent_weight_range analysis.range_of_slopes",
         "ranges::test_at_its_lag_the_gradient_is_in_the_range_if_and_only_if_u_is "
         "ranges::test_both_ends_are_the_outermost_floats_inside_for_every_horizon_up_to_2000 "
@@ -153,8 +154,8 @@ OURS = (
         "piecewise_linear::test_extreme_inputs_do_not_exceed_the_sign_aware_bounds "
         "piecewise_linear::test_a_drive_of_turning_sign_makes_the_largest_state "
         "piecewise_linear::test_the_best_pattern_of_slopes_attains_the_bound_of_db",
-        "The identity's h and du are not smaller. h and db are attained. A ReLU's du is approached; with losses at every "
-        "step, a leaky ReLU's may be loose."),
+        "The identity's h and du are not smaller. h and db are attained. A ReLU's du is approached; with losses at "
+        "every step, a leaky ReLU's may be loose."),
     Row("Saturating σ", "tanh: M_{t+1} = m + 1/(4m), m = |u| M_t ≥ ½, else 1; sup |∂h_T/∂u| = M_T", "Proof",
         "analysis.largest_sensitivity analysis.saturating_bounds",
         "saturating::test_a_drive_attains_the_largest_sensitivity saturating::test_no_drive_exceeds_the_bounds "
@@ -169,7 +170,7 @@ OURS = (
         "curvature::test_the_diagonal_of_gauss_newton_is_made_of_squared_sensitivities "
         "curvature::test_the_curvature_along_u_exceeds_that_along_w_by_the_square_of_the_length",
         "(T/2)² is at u ≈ 1 and a unit input. At a kink there is no Hessian."),
-    Row("Stacks", "∂h^L_T/∂x_{T−k} ≤ [ζ^k] ∏ F_l(ζ); one neuron a layer: C(k+L−1, L−1) r^k", "Proof",
+    Row("Stacks", "|∂h^L_T/∂x_{T−k}| ≤ [ζ^k] ∏ F_l(ζ); one neuron a layer: C(k+L−1, L−1) r^k", "Proof",
         "analysis.stack_bound analysis.log_stack_kernel analysis.stack_kernel_peak analysis.stack_weight_limit",
         "depth::test_the_bound_is_attained_and_nothing_smaller_holds depth::test_the_bound_holds_for_every_drawn_stack "
         "depth_kernel::test_u_at_the_paper_s_limit_does_not_limit_a_stack "
@@ -295,10 +296,14 @@ def readme() -> str:
 
 def _line(row: Row) -> str:
     functions = "<br>".join(f"`{name.removeprefix('analysis.')}`" for name in names(row.functions))
-    tests = "<br>".join(f"[{name.removeprefix('test_').replace('_', ' ')}](../../tests/{file.name})"
-                        for file, name in tests_of(row))
+    tests = "<br>".join(f"[{_claim(name)}](../../tests/{file.name})" for file, name in tests_of(row))
     cells = (f"**{row.place}**", row.statement, functions, tests, row.remark)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(re.sub(r"(?<!\w)_", r"\_", cell.replace("|", "\\|")) for cell in cells) + " |"
+
+
+def _claim(name: str) -> str:
+    """Return a test's name as the sentence that it is."""
+    return name.removeprefix("test_").replace("_s_", "'s_").replace("_", " ")
 
 
 if __name__ == "__main__":

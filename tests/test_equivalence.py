@@ -293,6 +293,7 @@ def test_bad_matrices_are_named() -> None:
         with pytest.raises(TypeError, match=r"^(layers|stack): expected the (TwoLayers|DenseStack) that .*; got tuple"):
             run(x, tuple(form))  # type: ignore[arg-type]
         assert np.isnan(run(x * np.nan, form)).all(), "in silence"
+        assert run(x, form, 1j * np.ones((2, 3))).imag.any(), "a complex state stays complex"
     with pytest.raises(TypeError, match=r"^seed: expected a whole number of at least 0; got str"):
         perturbation_errors(U, np.array([1e-3]), seed="x")  # type: ignore[arg-type]
     for bad in ([], [0.0], [-1.0], [np.nan], [[1.0]]):

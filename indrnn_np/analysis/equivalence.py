@@ -185,7 +185,7 @@ def run_two_layers(x: Array, layers: TwoLayers, h0: Array | None = None) -> Arra
 
     Returns
     -------
-    h : (T, B, N) the RNN's states, of the layers' dtype
+    h : (T, B, N) the RNN's states, of the dtype of all together
 
     Raises
     ------
@@ -197,7 +197,7 @@ def run_two_layers(x: Array, layers: TwoLayers, h0: Array | None = None) -> Arra
     W_f, u_f, W_s = layers
     _shapes.two_layers(W_f, u_f, W_s)
     _shapes.input_and_state(x, h0, W_f.shape)
-    dtype = np.result_type(x, W_f, u_f, W_s)
+    dtype = np.result_type(x, W_f, u_f, W_s, *(() if h0 is None else (h0,)))
     try:
         h_f0 = np.zeros((x.shape[1], len(u_f)), dtype) if h0 is None else np.linalg.solve(W_s, h0.T).T.astype(dtype)
     except np.linalg.LinAlgError:
