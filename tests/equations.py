@@ -162,7 +162,7 @@ OURS = (
         "saturating::test_tanh_grows_as_the_root_of_half_t_where_the_naive_bound_grows_as_t",
         "Of all drives the worst: at |u| = 1 and T = 5000 it is 50.01, where the naive bound is 4999. Summed over "
         "losses at every step it is a bound, not attained."),
-    Row("Curvature", "Hessian and Gauss–Newton products by W, u, b, h_0; along u about (T/2)² times that along W",
+    Row("Curvature", "Hessian and Gauss-Newton products by W, u, b, h_0; along u about (T/2)² times that along W",
         "Gauss-Newton",
         "analysis.hessian_vector_product analysis.gauss_newton_product analysis.gauss_newton_diagonal "
         "analysis.complex_step_hessian_vector_product",

@@ -3,7 +3,7 @@
 Eq. 4 and ranges    `through_time`, `ranges`: ∂h_T/∂h_k, and which |u| keeps it above ε and below γ
 the weight u        `control`, `clipping`: initialisers, constraints, what each does to the gradient
 true bounds         `sensitivity`, `bounds`, `piecewise_linear`, `saturating`: all gradients, any loss, any sign of u
-curvature           `curvature`: Hessian and Gauss–Newton products
+curvature           `curvature`: Hessian and Gauss-Newton products
 depth               `depth`, `lyapunov`: the gradient through a stack, its memory kernel, its exponents
 Section 4           `equivalence`, `schur`: a linear RNN as IndRNN layers; `dense`, `non_normality`: what a full U adds
 in parallel         `scan`, `scan_rounding`: the recurrence as an associative scan, and its allowed error

@@ -72,8 +72,8 @@ def geometric_sums(n: int, r: Any) -> GeometricSums:
 
     Parameters
     ----------
-    n : int above 0
-    r : number or array, not below 0
+    n : whole number above 0
+    r : number or array, of at least 0
 
     Returns
     -------

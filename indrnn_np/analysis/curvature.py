@@ -130,7 +130,7 @@ def complex_step_hessian_vector_product(loss: Loss, direction: PerParameter, x: 
     Parameters
     ----------
     loss : Loss, its gradient analytic
-    step : float, above 0
+    step : number above 0
     direction, x, W, u, b, h0, activation : as in `hessian_vector_product`; your own activation must be analytic too
 
     Returns

@@ -248,7 +248,7 @@ def perturbation_errors(U: Array, sizes: Array, steps: int = 20, seed: int = 0) 
     ----------
     U : (N, N) real, defective or not
     sizes : (S,) numbers above 0, the spectral norms ‖δU‖ relative to ‖U‖
-    steps : int, T: how many states are compared
+    steps : T, how many states are compared
     seed : whole number of at least 0, of the perturbation (one direction for all sizes), the input weight and the input
 
     Returns
@@ -295,8 +295,8 @@ def rotation_gap(angle: float, neurons: int) -> float:
 
     Parameters
     ----------
-    angle : float, θ in radians
-    neurons : int, K, in all layers together, whatever their weights
+    angle : θ in radians
+    neurons : K, in all layers together, whatever their weights
 
     Returns
     -------

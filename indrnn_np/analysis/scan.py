@@ -105,9 +105,8 @@ def inclusive_scan(maps: M) -> M:
 
     Parameters
     ----------
-    maps : Affine, Clamp, or the like
-        Arrays with the same first axis, of length T. Each keeps its dtype: a combine computes in the widest and
-        rounds what it stores.
+    maps : Affine, Clamp, or the like: arrays with the same first axis, of length T. Each keeps its dtype: a combine
+        computes in the widest and rounds what it stores
 
     Returns
     -------
@@ -147,14 +146,12 @@ def combines(steps: int, chunk: int = 1) -> Array:
 
     Parameters
     ----------
-    steps : int
-        T.
-    chunk : int
-        L; 1 has no chunks.
+    steps : T
+    chunk : L; 1 has no chunks
 
     Returns
     -------
-    array (T,) of int : entry t − 1 is for the prefix of t elements
+    (T,) whole numbers : entry t − 1 is for the prefix of t elements
 
     Raises
     ------
