@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import math
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from .oracle.tolerance import ORDERS
 from .oracle.verification import CHECKS, DTYPES, OPTIONAL
 
 Item = TypeVar("Item")
+TIMEOUT = 60.0
 _HEADINGS = {"specification": "specifi-\ncation", "complex step": "complex\nstep", "exact vectors": "exact\nvectors"}
 
 
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("--without", choices=OPTIONAL, action="append", default=[],
                         help="the target has no bias (b), or no initial state (h0); may be given twice")
     verify.add_argument("--case", metavar="ID", help="this case alone, as a finding names it")
-    verify.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS",
+    verify.add_argument("--timeout", type=float, default=TIMEOUT, metavar="SECONDS",
                         help="limit of one call of the target (default 60)")
     verify.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     verify.set_defaults(run=run_verify)
@@ -181,10 +183,11 @@ def _show_findings(reports: Sequence[tuple[installation.Row, Report]], options: 
     """Print what is wrong, a line for each tensor and kind of fault, each with a command that shows it again."""
     console = Console(highlight=False)
     for row, report in reports:
-        what = options.target or f"--engine {row.implementation}"
+        what = shlex.quote(options.target) if options.target else f"--engine {row.implementation}"
         how = "".join([f" --precision {options.precision}" if options.precision else f" --dtype {row.dtype}",
                        f" --order {options.order}" if options.order != "loop" else "",
-                       *(f" --without {name}" for name in options.without)])
+                       *(f" --without {name}" for name in options.without),
+                       f" --timeout {options.timeout:g}" if options.timeout != TIMEOUT else ""])
         for line, finding in report.summary():
             console.print(line, markup=False, soft_wrap=True)
             if finding.case != "all":

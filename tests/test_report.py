@@ -63,7 +63,7 @@ def test_the_line_that_reproduces_a_finding_does(how: dict) -> None:
     report = ir.oracle.verify(candidate, dtypes=("float32",), diagnose=False, **how)
     lines = [line for line in str(report).splitlines() if line.startswith("Reproduce: ")]
     assert lines
-    again = eval(lines[0].removeprefix("Reproduce: "), {"indrnn_np": ir, "candidate": candidate})
+    again = eval(lines[0].removeprefix("Reproduce: "), {"ir": ir, "candidate": candidate})
     assert {(f.name, f.case) for f in again.findings} == {("du", report.findings[0].case)}
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from .. import engines, layer
 from ..activations import resolve
 from ..array_module import Array
@@ -49,9 +51,14 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
     def candidate(x: Array, W: Array, u: Array, dh: Array, activation: str, b: Array | None = None,
                   **h0: Array) -> dict[str, Array]:
         a = x @ W.T if b is None else x @ W.T + b
-        result = dict(function(a=a, u=u, **h0, dh=dh, activation=activation))
+        returned = function(a=a, u=u, **h0, dh=dh, activation=activation)
+        if not isinstance(returned, Mapping):
+            raise TypeError(f"expected a mapping with h, da, du, dh0; got {type(returned).__name__}")
+        result = dict(returned)
+        if "da" in result and np.shape(result["da"]) != dh.shape:
+            raise ValueError(f"da: expected shape {dh.shape}; got {np.shape(result['da'])}")
         if "da" in result:
-            da = result.pop("da")
+            da = np.asarray(result.pop("da"))
             rows = da.reshape(-1, len(u))
             result |= {"dx": da @ W, "dW": rows.T @ x.reshape(len(rows), -1), "db": rows.sum(axis=0)}
         return result

@@ -25,7 +25,7 @@ LONGEST = 200  # steps; longer cases add nothing but time
 SHARE = 0.005  # of the error, that a mistake may leave unexplained
 SLACK = 4      # times the allowed error, that it may leave besides
 CLEAR = 40     # times the allowed error, below which an error is too small to tell one mistake from another
-VAGUE = 0.1    # of the values, beyond which an allowed error of lower precision explains nothing
+VAGUE = 0.5    # of the values, beyond which an allowed error of lower precision explains nothing
 
 
 class Evidence(NamedTuple):
@@ -109,6 +109,8 @@ def _explanations(catalogue: Iterable[type[Mistake]], wrong: set[str],
         seen = set()
         for guess in _guesses(mistake, wrong, telling):
             tensors, contradicted = _explained(mistake, guess, wrong, telling)
+            if mistake.is_in_flow() and contradicted >= len(tensors):
+                continue  # it would change dz, and with it all gradients
             if tensors and tensors not in seen:
                 seen.add(tensors)
                 yield Explanation(mistake.text.format(guess=guess), tensors, contradicted, mistake)

@@ -132,6 +132,15 @@ STANDARD = {
     "first-only": Recipe(8, 2, 3, 1, cotangent="first"),
     "near-one": Recipe(40, 2, 4, 1, low=0.98, high=1.02),
     "dx-is-dz": Recipe(12, 3, 4, 0, mixing=False),
+    "saturated-8": Recipe(7, 2, 3, 1, size=8.0),
+    "saturated-20": Recipe(7, 2, 3, 1, size=20.0),
+    "towering": Recipe(6, 2, 3, 1, size=1e6),
+    "infinitesimal": Recipe(6, 2, 3, 1, size=1e-20),
+    "precipitous": Recipe(3, 2, 4, 1, low=20.0, high=60.0),
+    "many-neurons": Recipe(2, 1, 1030, 0, inputs=2),
+    "many-sequences": Recipe(2, 1030, 1, 0, inputs=2),
+    "many-inputs": Recipe(2, 1, 2, 0, inputs=1030, size=0.1),
+    "very-long": Recipe(4100, 1, 2, 0, low=0.5, high=0.9),
 }
 
 SMALL = {
@@ -163,12 +172,42 @@ HALF_STANDARD = {
     "half-on-the-kink": Recipe(3, 2, 3, 1, size=0.0),
     "half-last-only": Recipe(5, 2, 2, 0, low=0.9, high=1.1, firing=(1.0,), cotangent="last"),
     "half-first-only": Recipe(4, 2, 2, 0, cotangent="first"),
+    "half-tail": Recipe(2, 9, 17, 0, mixing=False),
 }
 HALF_SMALL = {id: HALF_STANDARD[id] for id in ("half-one", "half-short")}
 HALF_EQUATION_4 = {
     f"half-bound-{T}": Recipe(T, 2, 3, 0, memory=(0.25, 2.0), firing=(1.0, 1.0, 0.9), cotangent="last", mixing=False)
     for T in (1, 6)
 }
+
+
+def check(case: Case) -> None:
+    """Insist on a case that means something; the message names what does not.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Shapes, dtypes or names are wrong, or an array that the implementation lacks is not zero.
+    """
+    arrays = {name: getattr(case, name) for name in ("x", "W", "u", "b", "h0", "dh")}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.name not in FORMATS or array.dtype != case.dtype:
+            came = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise TypeError(f"{name}: expected a NumPy array, float32, float64 or float16, as x; got {came}.")
+    if case.x.ndim != 3 or case.W.ndim != 2 or 0 in case.x.shape or 0 in case.W.shape:
+        raise ValueError("x, W: expected shapes (T, B, M) and (N, M), with at least one of each; got "
+                         f"{case.x.shape} and {case.W.shape}.")
+    (T, B, M), N = case.x.shape, len(case.W)
+    for name, shape in {"W": (N, M), "u": (N,), "b": (N,), "h0": (B, N), "dh": (T, B, N)}.items():
+        if arrays[name].shape != shape:
+            raise ValueError(f"{name}: expected shape {shape}, for x {case.x.shape} and W {case.W.shape}; got "
+                             f"{arrays[name].shape}.")
+    for name, value, known in (("precision", case.precision, FORMATS), ("order", case.order, ("loop", "scan"))):
+        if value not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(known)}; got {value!r}.")
+    for name in case.without:
+        if name not in ("b", "h0") or arrays[name].any():
+            raise ValueError(f"without: expected b or h0, and zeros for it in the case; got {name!r}.")
 
 
 def draw(id: str, recipe: Recipe, activation: str, precision: str, seed: int = 0, *, dtype: str = "",

@@ -22,7 +22,8 @@ class Finding:
     ----------
     verdict : "wrong"; "imprecise" (the right function, but in a lower precision than its dtype's); "kink convention"
         (another slope at z = 0, and nothing else); "not deterministic"; "modifies its inputs"; "wrong shape or dtype";
-        "not finite"; "crashed"; "timed out"; "out of memory"; or "nothing judged"
+        "not finite"; "left out" (a tensor that came in other cases); "crashed"; "timed out"; "out of memory"; or
+        "nothing judged"
     case, activation, dtype, check : which input, and which of the checks
     name : the tensor; empty where the verdict is not about one
     index : the element of that tensor with the largest error, in units of what is allowed
@@ -74,6 +75,7 @@ class Judgement:
     wrong, size : how many elements are off by more than allowed, of how many
     first_bad_step : row of time where it goes wrong: the first one for h, the last for dx, which backward meets first;
         None for tensors without time, and where nothing is wrong
+    where : the sequences, neurons or inputs to which it is confined, in words; empty where it is everywhere
     """
 
     check: str
@@ -90,6 +92,7 @@ class Judgement:
     size: int
     judged: bool
     first_bad_step: int | None = None
+    where: str = ""
 
     @property
     def right(self) -> bool:
@@ -102,6 +105,7 @@ class Judgement:
         if self.first_bad_step is not None:
             walking = "forward" if self.name == "h" else "backward"
             detail += f", first at [{self.first_bad_step}] walking {walking} in time"
+        detail += self.where
         return Finding("wrong" if np.isfinite(self.got) else "not finite", self.case, self.activation, self.dtype,
                        self.check, self.name, self.index, self.got, self.want, self.allowed, detail=detail)
 
@@ -130,7 +134,23 @@ def judge(check: str, case: str, activation: str, name: str, got: Array, want: A
     judged = bool(sharp or wrong.any())  # too large an error is one, however much was allowed
     return Judgement(check, case, activation, precision, name, float(ratio[index]), tuple(map(int, index)),
                      float(got[index]), float(want[index]), float(allowed[index]),
-                     int(wrong.sum()), got.size, judged, _first_bad_step(name, wrong))
+                     int(wrong.sum()), got.size, judged, _first_bad_step(name, wrong), _where(name, wrong))
+
+
+AXES = {"h": ("", "sequence", "neuron"), "dx": ("", "sequence", "input"), "dW": ("neuron", "input"),
+        "du": ("neuron",), "db": ("neuron",), "dh0": ("sequence", "neuron")}
+
+
+def _where(name: str, wrong: Array) -> str:
+    """Say to which sequences, neurons or inputs the wrong elements are confined."""
+    places = []
+    for axis, kind in enumerate(AXES[name]):
+        others = tuple(each for each in range(wrong.ndim) if each != axis)
+        found = np.flatnonzero(wrong.any(axis=others))
+        if kind and 0 < len(found) < wrong.shape[axis]:
+            first, last = int(found[0]), int(found[-1])
+            places.append(f"{kind} {first}" if first == last else f"{kind}s {first} to {last}")
+    return f", in {' and '.join(places)} alone" if places else ""
 
 
 def _first_bad_step(name: str, wrong: Array) -> int | None:
@@ -151,6 +171,7 @@ class Report:
     not_given : tensors that the candidate did not return, which are therefore not checked
     order : in which the candidate may add up, "loop" or "scan"
     without : what it does not have, of b and h0
+    precision : that it computes in, where its arrays are float32 all the same; else None
     """
 
     judgements: list[Judgement] = field(default_factory=list)
@@ -158,6 +179,7 @@ class Report:
     not_given: set[str] = field(default_factory=set)
     order: str = "loop"
     without: tuple[str, ...] = ()
+    precision: str | None = None
 
     def add(self, part: Report) -> None:
         """Take in what was found of another activation or precision."""
@@ -245,11 +267,10 @@ class Report:
 
     def reproduce(self, finding: Finding) -> str:
         """Return a line of Python that shows a finding again."""
-        precision = finding.dtype
-        what = f"dtypes=({precision!r},)" if precision != "bfloat16" else f"precision={precision!r}"
+        what = f"precision={self.precision!r}" if self.precision else f"dtypes=({finding.dtype!r},)"
         how = "".join([f", order={self.order!r}" if self.order != "loop" else "",
                        f", without={self.without!r}" if self.without else ""])
-        return (f"Reproduce: indrnn_np.oracle.verify(candidate, activations=({finding.activation!r},), {what}, "
+        return (f"Reproduce: ir.oracle.verify(candidate, activations=({finding.activation!r},), {what}, "
                 f"case={finding.case!r}{how})")
 
 

@@ -25,7 +25,7 @@ TENSORS = vectors.RESULTS
 DTYPES = ("float32", "float64", "float16")
 OPTIONAL = ("b", "h0")
 HOPELESS = ("timed out", "out of memory")
-REPEATED = ("small", "wide", "half-short")  # cases that are run twice, to see that the bits are the same
+REPEATED = ("small", "wide", "blocks", "many-sequences", "half-short")  # run twice, to see that the bits are the same
 
 
 class Check(NamedTuple):
@@ -117,7 +117,7 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     parts = [plan(name, each, only=case, **how) for name in names for each in precisions]
     if case is not None and not any(parts):
         raise ValueError(f"case: expected the name of a case of these activations; got {case!r}.")
-    report = Report(order=order, without=how["without"])
+    report = Report(order=order, without=how["without"], precision=precision)
     done, of = itertools.count(1), sum(map(len, parts))
     for part in parts:
         report.add(_run(candidate, part, diagnose, lambda: progress(next(done), of) if progress else None))
@@ -135,19 +135,21 @@ def verify_case(candidate: Candidate, case: Case) -> Report:
     Raises
     ------
     TypeError, ValueError
-        candidate cannot be called, or case is none.
+        candidate cannot be called, or case is none; the message names what is wrong with it.
     """
     if not callable(candidate):
         raise TypeError(f"candidate: expected a callable; got {type(candidate).__name__}.")
     if not isinstance(case, Case):
         raise TypeError(f"case: expected one of indrnn_np.oracle.cases(); got {type(case).__name__}.")
+    inputs.check(case)
     named = plan(case.activation, case.precision, only=case.id, dtype=case.dtype.name, order=case.order,
                  without=case.without)
     part = [(check, each) for check, each in named if _same_arrays(each, case)]
     if not part:
         few = sum(array.size for array in case.arrays().values()) <= FEW
         part = [(SPECIFICATION, case), *([(COMPLEX_STEP, case)] if few else [])]
-    report = Report(order=case.order, without=case.without)
+    report = Report(order=case.order, without=case.without,
+                    precision=case.precision if case.precision != case.dtype.name else None)
     report.add(_run(candidate, part, True, lambda: None))
     return report
 
@@ -171,6 +173,8 @@ def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | 
     if precision is not None:
         _one_of("precision", precision, HALF)
     _one_of("order", order, ORDERS)
+    if not isinstance(without, str | Iterable):
+        raise TypeError(f"without: expected names, such as ('b',); got {type(without).__name__}.")
     without = (without,) if isinstance(without, str) else tuple(without)
     for name in without:
         _one_of("without", name, OPTIONAL)
@@ -179,24 +183,35 @@ def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | 
 
 
 def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}; got {value!r}.")
 
 
 def _run(candidate: Candidate, part: Sequence[tuple[Check, Case]], diagnose: bool,
          tick: Callable[[], None]) -> Report:
     """Run the cases of one activation and precision, then ask why what is wrong is wrong."""
-    report, evidence = Report(), []
+    report, evidence, returned = Report(), [], []
     for check, case in part:
         if any(finding.verdict in HOPELESS for finding in report.findings):
             break  # it would cost the time limit again, in every case
         outputs = _try(candidate, case, check, report)
+        returned += [(case, set(outputs or ()))] if outputs is not None else []
         if outputs and "h" in outputs and check.name != "Eq. 4":
             evidence.append(Evidence(case, outputs, _for_diagnosis(case, outputs, check)))
         tick()
+    if not report.findings:
+        report.findings += _left_out(returned)
     if diagnose and part:
         report.findings = _diagnosed(report.findings, evidence, part[0][1].precision)
     return report
+
+
+def _left_out(returned: Sequence[tuple[Case, set[str]]]) -> list[Finding]:
+    """Find the tensors that came in some cases and not in others: those cases would go unchecked."""
+    every = {name for _, names in returned for name in names}
+    first = {name: next((case for case, names in returned if name not in names), None) for name in every}
+    return [Finding("left out", case.id, case.activation, case.precision, "all", name, detail="returned in other cases")
+            for name, case in sorted(first.items()) if case is not None]
 
 
 def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> references.Expected:
@@ -227,6 +242,7 @@ def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], precision:
 def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict[str, Array] | None:
     """Run one case, add to the report what it gave, and return the outputs that have the right form."""
     def found(verdict: str, name: str = "", detail: str = "") -> None:
+        detail = "".join(letter if letter.isprintable() else "?" for letter in detail)  # it may come from the candidate
         report.findings.append(Finding(verdict, case.id, case.activation, case.precision, check.name, name,
                                        detail=detail))
 
@@ -239,7 +255,7 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
               detail=getattr(error, "detail", f"{type(error).__name__}: {error}"))
         return None
     for name, array in case.arguments().items():
-        if not np.array_equal(given[name], array):
+        if not np.array_equal(given[name], array, equal_nan=True):
             found("modifies its inputs", name)
 
     shapes = _shapes(case)
@@ -251,11 +267,14 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
         elif name not in again or not np.array_equal(outputs[name], again[name], equal_nan=True):
             found("not deterministic", name, "two runs on the same input differ")
     if "h" in outputs and not np.isfinite(outputs["h"]).all():  # the gradients are judged on this h
-        if np.isfinite(references.specification(case, None).allowed["h"]).all():
-            found("not finite", "h", "every state of this case is finite")
+        exact = references.specification(case, None)
+        judgement = judge(check.name, case.id, case.activation, "h", outputs["h"], exact.value["h"], exact.allowed["h"],
+                          case.precision)
+        report.judgements.append(judgement)
+        report.findings += [] if judgement.right else [judgement.finding()]
         return None
     if not outputs:
-        return None
+        return outputs
 
     expected = check.expected(case, outputs.get("h"))
     if "h" in outputs and check.on_own_h and resolve(case.activation).needs_z:
@@ -289,7 +308,13 @@ def _call(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict
         raise TypeError(f"expected a mapping with {', '.join(TENSORS)}; got {type(returned).__name__}")
     if unknown := [name for name in returned if name not in TENSORS]:
         raise ValueError(f"expected no other names than {', '.join(TENSORS)}; got {', '.join(map(repr, unknown))}")
-    return {name: returned[name] for name in _shapes(case) if name in returned}
+    return {name: _own(returned[name]) for name in _shapes(case) if name in returned}
+
+
+def _own(value: Any) -> Any:
+    """Return a plain copy of an array: its memory may be used again by the next call."""
+    plain = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+    return np.array(value, subok=False) if plain else value
 
 
 def _shapes(case: Case) -> dict[str, tuple[int, ...]]:
@@ -305,10 +330,10 @@ def _same_arrays(one: Case, other: Case) -> bool:
 
 def _unlike(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     """Say how an output differs from what it should look like; empty where it does not."""
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         return f"expected a NumPy array; got {type(array).__name__}"
     if array.shape != shape or array.dtype != dtype:
-        swapped = len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2])
+        swapped = len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2]) != shape
         hint = ". It looks batch-first: swap its first two axes" if swapped else ""
         return f"expected shape {shape}, {dtype}; got {array.shape}, {array.dtype}{hint}"
     return ""

@@ -183,6 +183,17 @@ class NoSlope(Mistake):
         return np.ones_like(self.h)
 
 
+@mistake("the slope of softplus is 1 above {guess:g} (torch.nn.functional.softplus has 20)")
+class SoftplusSlopeCut(Mistake):
+    @classmethod
+    def guesses(cls, case: Case, got: dict[str, Array]) -> Iterable[Any]:
+        return (20.0, 5.0, 10.0, 15.0, 30.0)
+
+    def slopes(self) -> Array:
+        cut = (self.h > self.guess) & (self.σ.name == "softplus")
+        return np.where(cut, 1, super().slopes())
+
+
 @mistake("the slope is applied to the direct part only, not to the carry")
 class SlopeOnDirect(Mistake):
     def dz(self, t: int, slope: Array, dz_next: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from ...activations import ACTIVATIONS
 from ...array_module import Array
 from ..inputs import Case
-from .layer import Mistake, catalogue
+from .layer import Mistake, catalogue, limit
 
 FORWARD, mistake = catalogue()
 
@@ -160,10 +160,21 @@ class OtherLeak(Mistake):
 class StateClipped(Mistake):
     @classmethod
     def guesses(cls, case: Case, got: dict[str, Array]) -> Iterable[Any]:
-        return (1.0, 5.0, 6.0, 10.0)
+        return (1.0, 5.0, 6.0, 10.0, *limit(got["h"]))
 
     def state(self, t: int, before: Array) -> Array:
         return np.clip(self.σ(self.a[t] + self.u * before), -self.guess, self.guess)
+
+
+@mistake("softplus is z itself above {guess:g}, which is off by e^−z (torch.nn.functional.softplus has 20)")
+class SoftplusCut(Mistake):
+    @classmethod
+    def guesses(cls, case: Case, got: dict[str, Array]) -> Iterable[Any]:
+        return (20.0, 5.0, 10.0, 15.0, 30.0)
+
+    def state(self, t: int, before: Array) -> Array:
+        z = self.a[t] + self.u * before
+        return np.where((z > self.guess) & (self.σ.name == "softplus"), z, self.σ(z))
 
 
 @mistake("the input is read backwards in time")

@@ -44,6 +44,12 @@ class Mistake:
         """Propose parameters, from what the candidate returned on one case."""
         return (None,)
 
+    @classmethod
+    def is_in_flow(cls) -> bool:
+        """Whether a piece that makes dz is replaced, rather than one that makes a gradient of it."""
+        pieces = ("cotangent", "carry", "slopes", "dz")
+        return any(getattr(cls, piece) is not getattr(Mistake, piece) for piece in pieces)
+
     # Forward, piece by piece.
 
     def drive(self) -> Array:
