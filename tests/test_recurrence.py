@@ -33,6 +33,21 @@ def test_forward_and_backward_agree_with_eq_2_and_eq_4_written_out_by_hand() -> 
     assert dh0.tolist() == [[1.5]]
 
 
+@pytest.mark.parametrize(("function", "name"), [
+    *(("forward", name) for name in ("a", "u", "h0")), *(("backward", name) for name in ("dh", "h", "a", "u", "h0")),
+    *(("jvp", name) for name in ("a", "u", "h0", "a_dot", "u_dot", "h0_dot"))])
+def test_every_argument_of_the_wrong_shape_is_refused_by_name(function: str, name: str) -> None:
+    T, B, N = 3, 2, 4
+    shapes = {"forward": {"a": (T, B, N)}, "backward": {"dh": (T, B, N), "h": (T, B, N), "a": (T, B, N)},
+              "jvp": {"a": (T, B, N)}}[function] | {"u": (N,), "h0": (B, N), "activation": None}
+    shapes |= {"a_dot": (T, B, N), "u_dot": (N,), "h0_dot": (B, N)} if function == "jvp" else {}
+    arguments = {key: np.ones(shape) if shape else "tanh" for key, shape in shapes.items()}
+    getattr(ir.recurrence, function)(**arguments)
+    for wrong in (np.ones((T + 1, *shapes[name][1:], 2)), np.ones(shapes[name], np.float16)):
+        with pytest.raises((TypeError, ValueError), match=rf"\b{name}:"):
+            getattr(ir.recurrence, function)(**arguments | {name: wrong})
+
+
 def test_the_adjoint_identity_holds_in_every_regime() -> None:
     tally = Tally("⟨dh, J w⟩ = ⟨Jᵀ dh, w⟩")
 

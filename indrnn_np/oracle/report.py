@@ -126,7 +126,7 @@ def judge(check: str, case: str, activation: str, name: str, got: Array, want: A
     with np.errstate(all="ignore"):
         error = np.abs(got.astype(want.dtype) - want)
         wrong = ~((error <= allowed) | (got == want) | unbounded)  # a NaN is never within what is allowed
-        ratio = np.where((error == 0) | unbounded, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
+        ratio = np.where((got == want) | unbounded, 0.0, np.where(np.isnan(error), np.inf, error / allowed))
         nonzero = want != 0
         share = np.median(allowed[nonzero] / np.abs(want[nonzero])) if nonzero.any() else 0.0
     index = np.unravel_index(int(np.argmax(ratio)), ratio.shape)

@@ -11,8 +11,9 @@ Theorem. Let h, z be exact and ĥ, ẑ an implementation's. With A_t = |W||x_t| 
     |ĥ_t − h_t| ≤ Eh_t = c_t + kε (|h_t| + c_t) + cε + 2η,     c_t = Ez_t · sup |σ'| over [z_t − Ez_t, z_t + Ez_t]
 
 (c_t is at most σ(z_t + Ez_t) − σ(z_t − Ez_t), since σ is monotone; a leaky ReLU has 2ε (|z_t| + Ez_t) more, for those
-who write it with |z|). Arithmetic that also reads subnormal arguments as zero loses, with v° = |v| where |v| < η and
-0 elsewhere, |W| x°_t + W° |x_t| + b° + u° |h_{t−1}| more in Ez_t, h°_0 in Eh_0, dh°_t in Eg_t. With s_t the slope,
+who write it with |z|, which is right for slopes up to 1: above, it cancels). Arithmetic that also reads subnormal
+arguments as zero loses, with v° = |v| where |v| < η and 0 elsewhere, |W| x°_t + W° |x_t| + b° + u° (|h_{t−1}| +
+Eh_{t−1}) more in Ez_t, h°_0 in Eh_0, dh°_t + u° (|dz_{t+1}| + Edz_{t+1}) in Eg_t. With s_t the slope,
 Es_t what it may be off by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es_t, and g_t = dh_t + u ⊙ dz_{t+1},
 
     Eg_t  = |u| Edz_{t+1} + γ_3 (|dh_t| + |u| (|dz_{t+1}| + Edz_{t+1})) + 2η
@@ -20,7 +21,8 @@ Es_t what it may be off by (`of_slopes`, `of_slopes_by_state`), S_t = |s_t| + Es
 
 Proof. Induction on t: the first term of each line carries the error of the step before, and the others are
 the rounding of this step's operations, taken at magnitudes |exact| + E, which bound the implementation's own.
-Where such a magnitude reaches the largest number, the model says nothing and everything is allowed.
+Where such a magnitude reaches the largest number, the model says nothing and everything is allowed, there and in
+all that is computed from it.
 Two roundings are counted as γ_3 and one as 2ε, which pays for their products. ∎  The gradients are sums of products
 with dz, which the model covers.
 
@@ -33,17 +35,21 @@ already cancelled: its bounds have magnitudes without cancellation in place of |
 
     H_t = A_t + |u| H_{t−1},  H_0 = |h_0|           G_t = |dh_t| + |u| D_{t+1},  D_t = S_t G_t
 
-Theorem (order "scan"). With these, with Eh_t = Ez_t in the forward pass (identity and ReLU: h → max(0, a + u h)
-composes within h → min(hi, max(lo, s h + c)), whatever the bracketing), and with 2Tη max H and 2Tη max D more at each
-step, the bounds above hold for every bracketing of the steps, also if slices are run again from their true carry.
+Theorem (order "scan"). Let E_t be Eh_t = Ez_t in the forward pass (identity and ReLU: h → max(0, a + u h) composes
+within h → min(hi, max(lo, s h + c)), whatever the bracketing), or Edz_t, with these magnitudes and with
+2Tη (1 + max H) or 2Tη (1 + max D) more at each step. Then E_t + γ_{t−1} (H_t + E_t) in the forward pass, and
+E_t + γ_{T−t} (D_t + E_t) backward, bound the errors for every bracketing of the steps, also if slices are run again
+from their true carry.
 
 Proof. dz_t is a sum of terms (∏ s_j) u^{k−t} dh_k, k ≥ t: its n = k − t products by u and n + 1 by a slope are that
-many multiplications in any bracketing, and each addition on its way takes in a step or more, so that a term is rounded
-at most 3n + 2 times; γ_3 and 2ε at each of its n + 1 steps pay for them, at the magnitude D of all terms. A slope that
-is off by Es counts once for each step. A composed product that underflows is off by η, times the size of what it is
-applied to, for each of at most T composed steps that begin there. In h the terms are u^{t−k} a_k, rounded M + 1 + 2n
-times, and lo, hi and s h + c are each such a sum; min and max do not round, and carry no more error than they are
-given. ∎ The other activations' forward pass composes to nothing shorter, so it is bounded as a loop.
+many multiplications in any bracketing, which γ_3 and 2ε at each of its n + 1 steps pay for, at the magnitude D of all
+terms. A sum of T − t + 1 terms is T − t additions, and in some bracketing the term of step t passes all of them, the
+steps after it being added one by one; γ_{T−t} pays for these. A slope that is off by Es counts once for each step. A
+sum or product that underflows is off by η, a composed s that does by η times the size of what it is applied to, each
+for at most 2T operations that end at a step. In h the terms are u^{t−k} a_k and u^t h_0, with M + 1 + n roundings and
+at most t additions, the first of which γ_{M+2} pays for; lo, hi and s h + c are each such a sum; min and max do not
+round, and carry no more error than they are given. ∎ The other activations' forward pass composes to nothing shorter,
+so it is bounded as a loop.
 """
 
 from __future__ import annotations
@@ -137,8 +143,7 @@ def of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation:
     """
     with np.errstate(all="ignore"):
         bounds = _of_states(drive, u, h0, h, z, activation, model)
-        overflows = np.abs(h) + bounds.h >= model.largest
-    return StateErrors(bounds.z, np.where(np.isnan(bounds.h) | overflows, np.inf, bounds.h))
+    return StateErrors(bounds.z, np.where(np.isnan(bounds.h), np.inf, bounds.h))
 
 
 def _of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
@@ -159,7 +164,7 @@ def _of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation
                            activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
         formula = 2 * ε * (np.abs(z[t]) + Ez[t]) if leaky else 0
         carried = moved + (k * ε * (np.abs(h[t]) + moved) if k else 0) + c * ε + formula + 2 * η
-        carried = Eh[t] = np.where(reach < model.largest, carried, np.inf)
+        carried = Eh[t] = np.where(np.maximum(reach, np.abs(h[t]) + carried) < model.largest, carried, np.inf)
         size = np.abs(h[t])
     return StateErrors(Ez, Eh)
 
@@ -169,13 +174,15 @@ def _of_composed_states(drive: Drive, u: Array, h0: Array, model: Rounding) -> S
     ε, η = model.unit, model.smallest
     H = _accumulated(drive.size, u, np.abs(h0))
     lost = drive.lost + _flushed(u, model) * np.concatenate([np.abs(h0)[None], H[:-1]])
-    underflow = 2 * η * (drive.inputs + 2 + len(H) * H.max(axis=0))
+    underflow = 2 * η * (drive.inputs + 2 + len(H) * (1 + H.max(axis=0)))
     E, carried = np.empty_like(H), _flushed(h0, model)
     for t in range(len(E)):
         carried = (np.abs(u) * carried + gamma(drive.inputs + 2, ε) * (H[t] + np.abs(u) * carried) + lost[t]
                    + underflow)
-        carried = E[t] = np.where(H[t] > 0, carried, 0)  # zeros add up exactly
-    return StateErrors(E, np.where(model.largest <= H + E, np.inf, E))
+        carried = np.where(H[t] > 0, carried, 0 * carried)  # zeros add up exactly
+        whole = carried + gamma(t, ε) * (H[t] + carried)
+        carried, E[t] = np.where(H[t] + whole < model.largest, (carried, whole), np.inf)
+    return StateErrors(E, E)
 
 
 def _accumulated(terms: Array, u: Array, first: Array) -> Array:
@@ -186,6 +193,7 @@ def _accumulated(terms: Array, u: Array, first: Array) -> Array:
     return H
 
 
+@np.errstate(all="ignore")
 def local_z_error(drive: Drive, u: Array, h_prev: Array, model: Rounding) -> Array:
     """Bound |ẑ_t − z_t| where z_t is formed from the implementation's own h_{t−1}: one step's rounding."""
     ε, η = model.unit, model.smallest
@@ -200,6 +208,7 @@ def composes(activation: Activation, model: Rounding) -> bool:
     return model.scan and activation.name in COMPOSED
 
 
+@np.errstate(all="ignore")
 def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
     """Bound how far the slope that an implementation uses may be from σ'(z), if its ẑ is within Ez of z."""
     assert activation.sup_curvature is not None, "every built-in activation has it"
@@ -207,6 +216,7 @@ def of_slopes(activation: Activation, z: Array, slope: Array, Ez: Array, model: 
     return np.asarray(moved + of_slopes_by_state(activation, z, slope, Ez, model))
 
 
+@np.errstate(all="ignore")
 def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array, model: Rounding) -> Array:
     """Bound how far the slope that an implementation uses may be from the one that its own ĥ tells.
 
@@ -267,7 +277,7 @@ def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_pre
         "dh0": np.abs(u) * Edz[0] + ε * sums["dh0"] + _flushed(u, model) * size[0] + 2 * η,
     }
     # Beyond the largest number the model says nothing.
-    return {name: np.where(sums[name] < model.largest, bound, np.inf) for name, bound in bounds.items()}
+    return {name: np.where(sums[name] + bound < model.largest, bound, np.inf) for name, bound in bounds.items()}
 
 
 def _of_dz(u: Array, dh: Array, S: Array, Es: Array, dz: Array, model: Rounding) -> tuple[Array, Array]:
@@ -276,16 +286,18 @@ def _of_dz(u: Array, dh: Array, S: Array, Es: Array, dz: Array, model: Rounding)
     D, underflow = np.abs(dz), 0 * u
     if model.scan:  # all terms at their full size
         D = _discounted(np.abs(dh), u, S)
-        underflow = 2 * len(D) * η * D.max(axis=0)
+        underflow = 2 * len(D) * η * (1 + D.max(axis=0))
     D_next, dz_next = (np.concatenate([part[1:], np.zeros_like(part[:1])]) for part in (D, dz))
     G = np.abs(dh) + np.abs(u) * D_next if model.scan else np.abs(dh + u * dz_next)
-    Edz, carried = np.empty_like(dz), np.zeros_like(dz[0])
+    Edz, carried, whole = np.empty_like(dz), np.zeros_like(dz[0]), np.zeros_like(dz[0])
     for t in reversed(range(len(dz))):
-        reach = np.abs(dh[t]) + np.abs(u) * (D_next[t] + carried)
-        lost = _flushed(dh[t], model) + _flushed(u, model) * (D_next[t] + carried)
-        Eg = np.abs(u) * carried + gamma(3, ε) * reach + lost + 2 * η + underflow
-        carried = S[t] * Eg + Es[t] * G[t] + 2 * ε * S[t] * (G[t] + Eg) + 2 * η
-        carried = Edz[t] = np.where(np.maximum(reach, D[t] + carried) < model.largest, carried, np.inf)
+        reach = np.abs(dh[t]) + np.abs(u) * (D_next[t] + whole)
+        lost = _flushed(dh[t], model) + _flushed(u, model) * (D_next[t] + whole)
+        Eg = np.abs(u) * carried + gamma(3, ε) * reach + lost + 2 * η
+        carried = S[t] * Eg + Es[t] * G[t] + 2 * ε * S[t] * (G[t] + Eg) + 2 * η + underflow
+        whole = carried + (gamma(len(D) - 1 - t, ε) * (D[t] + carried) if model.scan else 0)
+        carried, whole = np.where(np.maximum(reach, D[t] + whole) < model.largest, (carried, whole), np.inf)
+        Edz[t] = whole
     return Edz, np.abs(dz) + Edz
 
 
