@@ -64,6 +64,24 @@ def cotangent(dh: Array, h: Array) -> None:
     _expect("dh", dh, h.shape, "one cotangent per state (T, B, N)")
 
 
+def out(buffer: Array, reusable: str, **given: Array | None) -> None:
+    """Check the array that a result is to be written into: like the first one given, and no part of any of them.
+
+    It may be the array that `reusable` names, whose every number is read before its place is written to.
+    """
+    lead, first = next((name, array) for name, array in given.items() if array is not None)
+    xp = _one_kind(REAL + COMPLEX, (), **{lead: first, "out": buffer})
+    _expect("out", buffer, first.shape, f"as {lead} has it")
+    if not (buffer.flags.c_contiguous and buffer.flags.writeable):
+        raise ValueError("out: expected an array in C order that may be written to; got one that "
+                         + ("is read-only." if buffer.flags.c_contiguous else f"has strides {buffer.strides}."))
+    if xp is np and not buffer.flags.aligned:
+        raise ValueError("out: expected an aligned array; got one that begins between two numbers.")
+    for name, array in given.items():
+        if array is not None and xp.may_share_memory(buffer, array) and not (name == reusable and buffer is array):
+            raise ValueError(f"out: expected memory of its own, or {reusable} itself; got some that {name} uses.")
+
+
 def drive(a: Array | None, activation: Activation) -> None:
     """Check that a is there where the slope must be taken at z = a + u ⊙ h."""
     if a is None and activation.needs_z:
@@ -74,6 +92,9 @@ def drive(a: Array | None, activation: Activation) -> None:
 def _one_kind(dtypes: tuple[str, ...], optional: tuple[str, ...], **arrays: Any) -> Any:
     """Insist on one library, one device and one dtype out of `dtypes`; the optional ones may be None."""
     given = {name: array for name, array in arrays.items() if array is not None or name not in optional}
+    kinds = {(type(array), getattr(array, "dtype", None)) for array in given.values()}
+    if len(kinds) == 1 and (kind := kinds.pop())[0] is np.ndarray and kind[1] in dtypes:
+        return np  # as nearly every call has it
     xp = array_module.of(**given)
     first, dtype = "", ""
     for name, array in given.items():

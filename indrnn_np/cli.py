@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
+import itertools
 import json
 import math
 import shlex
@@ -18,10 +20,10 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from . import __version__, bench
-from .activations import resolve
+from . import __version__, bench, engines
+from .activations import is_builtin, resolve
 from .analysis import memory_length, recurrent_weight_range
-from .bench import Result
+from .bench import LOOP, Result
 from .oracle import Report, installation, write_vectors
 from .oracle.isolation import CannotRun, Isolated
 from .oracle.precision import HALF
@@ -78,11 +80,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bounds.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     bounds.set_defaults(run=run_bounds)
 
-    measure = commands.add_parser("bench", help="measure the engines against PyTorch and a copy of memory",
-                                  description="Time the recurrence, forward and backward, on one core: our "
-                                  "engines, PyTorch's loop over torch.unbind where installed, and a memory copy.")
-    measure.add_argument("--shape", type=_shape, default=(784, 32, 128), metavar="T,B,N",
+    measure = commands.add_parser("bench", help="measure the engines against PyTorch, JAX and memory itself",
+                                  description="Time forward and backward in float32, side by side: our engines, "
+                                  "PyTorch and JAX where installed, and copies of memory.")
+    measure.add_argument("--shape", type=_shape, metavar="T,B,N",
                          help="steps, sequences, neurons (default 784,32,128)")
+    measure.add_argument("--activation", default="relu", help="a built-in one (default relu)")
+    measure.add_argument("--subject", choices=bench.SUBJECTS, default="recurrence",
+                         help="the recurrence alone (default), or a whole layer with its matrix products")
+    measure.add_argument("--cores", type=_count, default=1, help="how many everybody may use (default 1)")
+    measure.add_argument("--suite", action="store_true",
+                         help="five shapes, both subjects, ReLU and tanh, one core and two, and growth in T, B and N")
     measure.add_argument("--repeats", type=_count, default=15, help="timed rounds (default 15)")
     measure.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     measure.set_defaults(run=run_bench)
@@ -150,12 +158,30 @@ def run_bounds(options: argparse.Namespace) -> int:
 
 def run_bench(options: argparse.Namespace) -> int:
     """Measure, and show ratios."""
+    if options.suite:
+        return _run_suite(options)
+    if not is_builtin(resolve(options.activation)):
+        raise ValueError(f"activation: expected a built-in one; got {options.activation!r}.")
     steps = _progress(range(options.repeats + 1), "Measuring")
-    outcome = bench.measure(options.shape, steps)
+    outcome = bench.measure(options.shape or (784, 32, 128), steps, options.activation, options.cores, options.subject)
     if options.json:
-        print(json.dumps(outcome.as_dict()))
+        print(json.dumps(outcome.as_dict() | bench.describe()))
     else:
         _show_bench(outcome)
+    return 0
+
+
+def _run_suite(options: argparse.Namespace) -> int:
+    plan = list(itertools.product(bench.SUBJECTS, [options.shape] if options.shape else bench.SHAPES, ("relu", "tanh"),
+                                  range(1, min(2, bench.cores()) + 1)))
+    results = [bench.measure(shape, range(options.repeats + 1), activation, cores, subject)
+               for subject, shape, activation, cores in _progress(plan, "Measuring")]
+    growth = [bench.grow(engine, letter) for engine in engines.available()[1:] for letter in "TBN"]
+    if options.json:
+        print(json.dumps(bench.describe() | {"results": [result.as_dict() for result in results],
+                                             "growth": [dataclasses.asdict(line) for line in growth]}))
+    else:
+        _show_suite(results, growth)
     return 0
 
 
@@ -242,17 +268,51 @@ def _show_bounds(ends: tuple[float, float], memory: tuple[float, float], options
 
 def _show_bench(outcome: Result) -> None:
     T, B, N = outcome.shape
-    table = _table(f"The recurrence, ReLU, float32, T={T} B={B} N={N}, one core; medians of a run")
-    for heading in ("", "ms", "÷ copy of h", "speed ÷ PyTorch"):
+    table = _table(f"The {outcome.subject}, {outcome.activation}, float32, T={T} B={B} N={N}, {outcome.cores} core(s); "
+                   "medians of a run")
+    peer = (outcome.fastest_peer() or "peer").removesuffix(", both")
+    for heading in ("", "ms", "÷ copy of h", "÷ footprint", f"speed ÷ {peer}"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, seconds in outcome.seconds.items():
-        speedup = outcome.speedup(name)
-        table.add_row(name, f"{1e3 * seconds:.2f}", f"{outcome.copies(name):.1f}",
-                      f"{speedup:.1f} ×" if speedup else "–")
+        table.add_row(name, f"{1e3 * seconds:.3g}", f"{outcome.copies(name):.1f}", f"{outcome.to_limit(name):.2f}",
+                      _times(outcome.speedup(name)))
     console = Console(highlight=False)
     console.print(table)
-    for name, why in outcome.left_out.items():
-        console.print(f"Left out: {name} ({why})", markup=False)
+    console.print("Footprint: a copied to h, dh and h added to da, all that both directions must move, new memory.")
+    for engine, peak in outcome.peak.items():
+        console.print(f"{engine}: {peak:.2f} times the memory of the results at most")
+    _show_left_out([outcome])
+
+
+def _show_suite(results: Sequence[Result], growth: Sequence[bench.Growth]) -> None:
+    """Print a line for each measurement: the fastest engine's and the NumPy engine's ratios."""
+    table = _table("Forward and backward, float32; medians of a run")
+    fastest = engines.available()[-1]
+    for heading in ("", "T, B, N", "σ", "cores", f"{fastest}\nms", "÷ foot-\nprint", "÷ fastest\npeer",
+                    "numpy ÷\nPyTorch", "memory ÷\nresults"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for result in results:
+        best = f"{fastest}, both"
+        table.add_row(result.subject, ",".join(map(str, result.shape)), result.activation, str(result.cores),
+                      f"{1e3 * result.seconds[best]:.3g}", f"{result.to_limit(best):.2f}",
+                      _times(result.speedup(best)), _times(result.speedup("numpy, both", LOOP)),
+                      f"{result.peak[fastest]:.2f}")
+    console = Console(highlight=False)
+    console.print(table)
+    for line in growth:
+        sizes = ", ".join(f"{cost:.2f}" for cost in line.nanoseconds)
+        console.print(f"{line.engine}, ns per element as {line.letter} doubles from {line.shapes[0]}: {sizes}",
+                      markup=False, soft_wrap=True)
+    _show_left_out(results)
+
+
+def _show_left_out(results: Sequence[Result]) -> None:
+    for name, why in {pair: None for result in results for pair in result.left_out.items()}:
+        print(f"Left out: {name} ({why})")
+
+
+def _times(ratio: float | None) -> str:
+    return f"{ratio:.1f} ×" if ratio else "–"
 
 
 class _Bar:

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import checks, engines
 from .activations import Activation, resolve
-from .array_module import Array
+from .array_module import Array, namespace
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,7 +91,7 @@ def forward(x: Array, W: Array, u: Array, b: Array | None = None, h0: Array | No
         if b is not None:
             a += b
         h0 = xp.zeros((B, N), x.dtype) if h0 is None else h0
-        h = engines.get(chosen).forward(a, u, h0, σ)
+        h = engines.get(chosen).forward(a, u, h0, σ, None if σ.needs_z else a)  # over a, which nobody needs again
     return Trace(h=h, x=x, W=W, u=u, h0=h0, a=a if σ.needs_z else None, activation=σ, engine=chosen)
 
 
@@ -120,7 +120,7 @@ def backward(dh: Array, trace: Trace) -> Gradients:
     T, B, M = x.shape
     with np.errstate(all="ignore"):
         engine = engines.get(trace.engine)
-        da, du, dh0 = engine.backward(dh, trace.h, trace.a, trace.u, trace.h0, trace.activation)
+        db = namespace(W).empty(len(W), W.dtype)
+        da, du, dh0 = engine.backward(dh, trace.h, trace.a, trace.u, trace.h0, trace.activation, None, db)
         rows = da.reshape(T * B, -1)  # one row per step and sequence, so that Wᵀ da_t is rows @ W
-        return Gradients(dx=(rows @ W).reshape(T, B, M), dW=rows.T @ x.reshape(T * B, M), du=du,
-                         db=rows.sum(axis=0), dh0=dh0)
+        return Gradients(dx=(rows @ W).reshape(T, B, M), dW=rows.T @ x.reshape(T * B, M), du=du, db=db, dh0=dh0)

@@ -13,6 +13,8 @@ T, B, M, N = 7, 2, 3, 5
 ARRAYS = {"x": np.ones((T, B, M)), "W": np.ones((N, M)), "u": np.ones(N), "b": np.ones(N), "h0": np.ones((B, N)),
           "dh": np.ones((T, B, N)), "a": np.ones((T, B, N)), "h": np.ones((T, B, N))}
 
+LONGER = np.ones((T + 1, B, N))
+
 
 def layer(**changed: Any) -> ir.Trace:
     return ir.forward(**{name: ARRAYS[name] for name in ("x", "W", "u", "b", "h0")} | changed)
@@ -102,6 +104,21 @@ def backward(dh: Any) -> ir.Gradients:
      "engine: 'numpy' does not run the activation 'mine', which is not built in; use 'reference'"),
     (lambda: recurrent_forward(a=ARRAYS["a"] + 0j, u=ARRAYS["u"] + 0j, h0=None, engine="numpy"),
      "engine: 'numpy' does not run complex128 arrays"),
+    # buffers
+    (lambda: recurrent_forward(out=np.ones((T, B))), "out: expected shape (7, 2, 5), as a has it; got (7, 2)."),
+    (lambda: recurrent_forward(out=np.ones((T, B, N), np.float32)), "out: expected dtype float64, as a has it; got"),
+    (lambda: recurrent_forward(out=[1.0]), "out: expected a NumPy or CuPy array; got list."),
+    (lambda: recurrent_forward(out=np.ones((B, T, N)).swapaxes(0, 1)), "out: expected an array in C order that may be "
+                                                                       "written to; got one that has strides"),
+    (lambda: recurrent_forward(out=np.broadcast_to(1.0, (T, B, N))), "got one that has strides (0, 0, 0)."),
+    (lambda: recurrent_forward(out=np.frombuffer(bytes(8 * T * B * N)).reshape(T, B, N)), "got one that is read-only."),
+    (lambda: recurrent_forward(out=np.zeros(8 * T * B * N + 1, np.uint8)[1:].view(float).reshape(T, B, N)),
+     "out: expected an aligned array; got one that begins between two numbers."),
+    (lambda: recurrent_forward(a=LONGER[1:], out=LONGER[:-1]), "out: expected memory of its own, or a itself; got some "
+                                                               "that a uses."),
+    (lambda: recurrent_forward(h0=LONGER[1], out=LONGER[1:]), "or a itself; got some that h0 uses."),
+    (lambda: recurrent_backward(out=ARRAYS["h"]), "expected memory of its own, or dh itself; got some that h uses."),
+    (lambda: recurrent_backward(dh=LONGER[1:], out=LONGER[:-1]), "got some that dh uses."),
     # the oracle
     (lambda: ir.oracle.verify(3), "candidate: expected a callable; got int."),
     (lambda: ir.oracle.verify(print, "relu"), "activations: expected a non-empty sequence of names, such as ('relu',)"),

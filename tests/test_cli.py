@@ -10,8 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from indrnn_np import bench, cli, engines
+from indrnn_np import bench, cli, engines, layer
 from indrnn_np.engines import numpy as numpy_engine
+from indrnn_np.oracle import installation
 
 ONE_ROW = ["verify", "--engine", "numpy", "--activation", "relu", "--dtype", "float32"]
 
@@ -84,25 +85,65 @@ def test_bench_reports_every_engine_against_copies(capsys) -> None:
     for engine in engines.available():
         for direction in ("forward", "backward", "both"):
             assert outcome["seconds"][f"{engine}, {direction}"] > 0
-    assert outcome["copies"][bench.recurrence.COPY] == 1
+    assert outcome["copies"][bench.contenders.COPY] == 1
     assert cli.main(["bench", "--shape", "20,2,3", "--repeats", "1"]) == 0
     assert "numpy, both" in capsys.readouterr().out
+
+
+def test_bench_of_a_layer_and_of_another_activation(capsys) -> None:
+    assert cli.main(["bench", "--shape", "20,2,3", "--repeats", "1", "--subject", "layer", "--activation", "tanh"]) == 0
+    shown = capsys.readouterr().out
+    assert "The layer, tanh, float32, T=20 B=2 N=3, 1 core(s)" in shown
+    assert "÷ footprint" in shown
+    assert cli.main(["bench", "--activation", "tan"]) == 2
+    assert cli.main(["bench", "--shape", "2,1,1", "--cores", "1000"]) == 2
+    assert "cores: expected from 1 to" in capsys.readouterr().err
+
+
+def test_the_suite_prints_ratios_growth_and_what_was_left_out(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(bench.measuring, "GROWTH", (4, 2, 3))
+    for module in ("torch", "jax"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    assert cli.main(["bench", "--suite", "--shape", "6,2,3", "--repeats", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "recurrence  6,2,3  relu" in shown
+    assert "numpy, ns per element as T doubles from (4, 2, 3): " in shown
+    assert "Left out: PyTorch loop (not installed: pip install 'indrnn-np[torch]')" in shown
+    assert "Left out: JAX scan (not installed: pip install 'indrnn-np[jax]')" in shown
+    assert cli.main(["bench", "--suite", "--shape", "6,2,3", "--repeats", "1", "--json"]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert {result["subject"] for result in outcome["results"]} == {"recurrence", "layer"}
+    assert all(result["peak"]["numpy"] > 0 and not result["speedup"] for result in outcome["results"])
+    assert outcome["numpy"] == np.__version__
+    assert {len(line["nanoseconds"]) for line in outcome["growth"]} == {7}
+
+
+def test_measuring_leaves_the_cores_as_they_were() -> None:
+    before = bench.cores()
+    bench.measure((2, 1, 1), range(2))
+    assert bench.cores() == before
 
 
 @pytest.mark.extra("torch")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_peer_in_the_benchmark_computes_the_same_gradients() -> None:
-    rng = np.random.default_rng(0)
-    a, u, dh = (rng.standard_normal(shape).astype(np.float32) for shape in ((9, 2, 3), (3,), (9, 2, 3)))
-    run = bench.recurrence._torch_loop(a, u, dh)
-    run()
-    held = (cell.cell_contents for cell in run.__closure__)
-    drive, weight = (value for value in held if getattr(value, "grad", None) is not None)
-    h = engines.recurrent_forward(a, u)
-    gradients = engines.recurrent_backward(dh, h, None, u)
-    found = {array.grad.shape: array.grad.numpy() for array in (drive, weight)}
-    assert np.array_equal(found[a.shape], gradients.da)
-    assert (abs(found[u.shape] - gradients.du) <= 20 * 2.0**-24 * abs(gradients.da).sum((0, 1)) * abs(h).max()).all()
+    given = bench.contenders.draw((9, 2, 3), "relu")
+    da, du = (gradient.numpy() for gradient in bench.contenders.torch_loop(given, False)())
+    h = engines.recurrent_forward(given.a, given.u)
+    ours = engines.recurrent_backward(given.dh, h, None, given.u)
+    assert np.array_equal(da, ours.da)
+    assert (abs(du - ours.du) <= 20 * 2.0**-24 * abs(ours.da).sum((0, 1)) * abs(h).max()).all()
+
+
+@pytest.mark.extra("jax")
+@pytest.mark.parametrize("activation", installation.NAMES)
+def test_the_scan_in_the_benchmark_computes_the_same_states(activation: str) -> None:
+    given = bench.contenders.draw((9, 2, 3), activation)
+    for whole_layer, ours in ((False, engines.recurrent_forward(given.a, given.u, activation=activation)),
+                              (True, layer.forward(given.x, given.W, given.u, given.b, activation=activation).h)):
+        h, gradients = bench.contenders.jax_scan(given, whole_layer)()
+        assert (abs(np.asarray(h) - ours) <= 200 * 2.0**-24 * (1 + abs(ours).max())).all()
+        assert len(gradients) == (4 if whole_layer else 2)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from every_engine import EVERY, FAST
 from hypothesis import given, settings
 from strategies import cases, remembers
 from tally import Tally
@@ -14,7 +18,6 @@ from indrnn_np.oracle import installation, references
 from indrnn_np.oracle.inputs import STANDARD, Case, draw
 from indrnn_np.oracle.report import judge
 
-FAST = [name for name in ir.engines.available() if name != "reference"]
 PIECEWISE_LINEAR = [name for name in installation.NAMES if ir.activations.resolve(name).name not in
                     ("tanh", "sigmoid", "softplus")]
 
@@ -49,7 +52,7 @@ def check_against_the_specification(claim: str, examples: int, longest: int, eng
     tally.require(0.4)
 
 
-@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("engine", EVERY)
 def test_an_engine_agrees_with_the_specification_in_every_regime(engine: str) -> None:
     """In every bit for h, da and dh0 where σ is piecewise linear, within the derived error elsewhere."""
     check_against_the_specification("short sequences", examples=150, longest=40, engine=engine)
@@ -68,13 +71,12 @@ def test_an_engine_agrees_with_the_specification_over_thousands_of_steps_at_leng
 
 @pytest.mark.parametrize("dtype", installation.DTYPES)
 @pytest.mark.parametrize("activation", installation.NAMES)
-@pytest.mark.parametrize("engine", FAST)
-def test_blocks_of_steps_of_any_length_give_the_same_bits(engine, activation, dtype, monkeypatch) -> None:
+def test_blocks_of_steps_of_any_length_give_the_same_bits(activation, dtype, monkeypatch) -> None:
     case = draw("blocks", STANDARD["negative-u"], activation, dtype)
-    _, whole = run(case, engine)
+    _, whole = run(case, "numpy")
     for block_bytes in (1, 100, 1000):
         monkeypatch.setattr(numpy_engine, "BLOCK_BYTES", block_bytes)
-        _, blocked = run(case, engine)
+        _, blocked = run(case, "numpy")
         assert np.array_equal(blocked.da, whole.da)
         assert np.array_equal(blocked.dh0, whole.dh0)
 
@@ -105,7 +107,7 @@ def test_nan_inf_and_overflow_go_the_same_way_on_every_engine(engine: str, activ
     tally.require(0.4)
 
 
-@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("engine", EVERY)
 @pytest.mark.parametrize("activation", installation.NAMES)
 def test_the_same_call_gives_the_same_bits(engine: str, activation: str) -> None:
     case = draw("repeat", STANDARD["wide"], activation, "float32")
@@ -118,20 +120,102 @@ def test_the_chooser_takes_the_fastest_engine_that_can() -> None:
     a, u = np.ones((2, 1, 3)), np.ones(3)
     mine = ir.Activation("mine", np.tanh, np.cos)
     assert ir.engines.available()[0] == "reference"
-    assert ir.engines.choose(None, a, ir.ACTIVATIONS["tanh"]) == "numpy"
+    assert ir.engines.choose(None, a, ir.ACTIVATIONS["tanh"]) == ir.engines.available()[-1]
     assert ir.engines.choose(None, a + 0j, ir.ACTIVATIONS["tanh"]) == "reference"
     assert ir.engines.choose(None, a, mine) == "reference"
     assert ir.engines.choose("reference", a, ir.ACTIVATIONS["tanh"]) == "reference"
-    assert ir.forward(a, np.ones((2, 3)), np.ones(2)).engine == "numpy"
+    assert ir.forward(a, np.ones((2, 3)), np.ones(2)).engine == ir.engines.available()[-1]
     assert ir.recurrent_forward(a + 0j, u + 0j).dtype == np.complex128
 
 
-def test_results_are_new_arrays_in_c_order_whatever_came_in() -> None:
+@pytest.mark.parametrize("broken", [False, True], ids=["not installed", "refuses to be imported"])
+def test_without_numba_the_numpy_engine_is_chosen_and_nothing_is_said(broken: bool, monkeypatch) -> None:
+    def get(name: str) -> None:
+        raise ImportError("Numba needs NumPy 2.4 or less")
+
+    ir.engines._numba_works.cache_clear()
+    try:
+        with monkeypatch.context() as without:
+            without.setattr(ir.engines, "find_spec", lambda name: broken or None)
+            without.setattr(ir.engines, "get", get)
+            assert ir.engines.available() == ("reference", "numpy")
+            assert ir.engines.choose(None, np.ones(1), ir.ACTIVATIONS["relu"]) == "numpy"
+            with pytest.raises(ValueError, match=r"engine: 'numba' needs Numba: pip install 'indrnn-np\[fast\]'"):
+                ir.engines.choose("numba", np.ones(1), ir.ACTIVATIONS["relu"])
+    finally:
+        ir.engines._numba_works.cache_clear()
+
+
+@pytest.mark.parametrize("engine", EVERY)
+def test_results_are_new_arrays_in_c_order_whatever_came_in(engine: str) -> None:
     a = np.asfortranarray(np.ones((4, 3, 2)))
-    for engine in ir.engines.available():
-        h = ir.recurrent_forward(a, np.ones(2), activation="identity", engine=engine)
-        assert h.flags.c_contiguous
-        assert h.flags.writeable
-        gradients = ir.recurrent_backward(a, h, None, np.ones(2), activation="identity", engine=engine)
-        assert gradients.da.flags.c_contiguous
-        assert not any(np.shares_memory(out, given) for out in gradients for given in (a, h))
+    h = ir.recurrent_forward(a, np.ones(2), activation="identity", engine=engine)
+    assert h.flags.c_contiguous
+    assert h.flags.writeable
+    gradients = ir.recurrent_backward(a, h, None, np.ones(2), activation="identity", engine=engine)
+    assert gradients.da.flags.c_contiguous
+    assert not any(np.shares_memory(out, given) for out in gradients for given in (a, h))
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", installation.NAMES)
+@pytest.mark.parametrize("engine", EVERY)
+def test_a_result_in_the_caller_s_buffer_has_the_same_bits_also_over_the_argument(engine, activation, dtype) -> None:
+    case = draw("buffers", STANDARD["negative-u"], activation, dtype)
+    a = case.x @ case.W.T + case.b
+    h, gradients = run(case, engine)
+    for buffer in (np.full_like(a, np.nan), a.copy()):
+        over = buffer if np.isfinite(buffer).all() else a
+        assert ir.recurrent_forward(over, case.u, case.h0, activation, engine, buffer) is buffer
+        assert np.array_equal(buffer, h)
+    for buffer in (np.full_like(a, np.nan), case.dh.copy()):
+        dh = buffer if np.isfinite(buffer).all() else case.dh
+        again = ir.recurrent_backward(dh, h, a, case.u, case.h0, activation, engine, buffer)
+        assert again.da is buffer
+        assert all(map(np.array_equal, again, gradients))
+
+
+@pytest.mark.parametrize("engine", EVERY)
+def test_db_is_the_sum_of_da_in_the_same_pass(engine: str) -> None:
+    for dtype in installation.DTYPES:
+        case = draw("db", STANDARD["wide"], "relu", dtype)
+        h, (da, _, _) = run(case, engine)
+        db = np.empty_like(case.u)
+        ir.engines.get(engine).backward(case.dh, h, None, case.u, case.h0, ir.ACTIVATIONS["relu"], None, db)
+        T, B, _ = da.shape
+        exact, terms = da.astype(np.longdouble).sum((0, 1)), np.abs(da).sum((0, 1))
+        assert (abs(db - exact) <= T * B * np.finfo(dtype).eps / 2 * terms).all()
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", installation.NAMES)
+@pytest.mark.parametrize("engine", FAST)
+def test_each_direction_allocates_its_result_and_rows_alone(engine: str, activation: str, dtype: str) -> None:
+    """The bytes per element that the engine's first lines state; with a buffer given, none."""
+    T, B, N = 2000, 4, 64
+    rng = np.random.default_rng(0)
+    a, u = rng.standard_normal((T, B, N)).astype(dtype), np.full(N, 0.5, dtype)
+    h, needs_z = ir.recurrent_forward(a, u, activation=activation, engine=engine), activation in ("tanh", "sigmoid")
+    buffer, given = np.empty_like(a), a if needs_z else None
+    rows = 20 * B * N * a.itemsize + 10_000 + (12 * numpy_engine.BLOCK_BYTES if engine == "numpy" else 0)
+
+    def forward(out: np.ndarray | None) -> object:
+        return ir.recurrent_forward(a, u, activation=activation, engine=engine, out=out)
+
+    def backward(out: np.ndarray | None) -> object:
+        return ir.recurrent_backward(a, h, given, u, activation=activation, engine=engine, out=out)
+
+    for run_it in (forward, backward):
+        run_it(buffer)
+        assert a.nbytes <= peak(lambda run_it=run_it: run_it(None)) <= a.nbytes + rows
+        assert peak(lambda run_it=run_it: run_it(buffer)) <= rows
+
+
+def peak(run: Callable[[], object]) -> int:
+    """Return the most bytes that were allocated at a time."""
+    tracemalloc.start()
+    try:
+        run()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

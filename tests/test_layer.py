@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from every_engine import EVERY
 
 import indrnn_np as ir
 from indrnn_np.oracle import installation, references
@@ -12,7 +13,6 @@ from indrnn_np.oracle.numerical import complex_step
 from indrnn_np.oracle.report import judge
 
 ARGUMENTS = ("x", "W", "u", "b", "h0")
-ENGINES = ir.engines.available()
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run(case, engine, **changed):
     return trace, ir.backward(changed.get("dh", case.dh), trace)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EVERY)
 def test_a_bias_or_state_left_out_is_zero_and_has_a_gradient(engine: str, case) -> None:
     left_out, gradients = run(case, engine, b=None, h0=None)
     zero, same = run(case, engine, b=np.zeros_like(case.b), h0=np.zeros_like(case.h0))
@@ -49,7 +49,7 @@ def test_all_five_gradients_are_derivatives(case) -> None:
         assert (abs(got - numerical) <= 1e-13 * (1 + abs(numerical))).all()  # 35 × 5 terms of size 1
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EVERY)
 @pytest.mark.parametrize("activation", installation.NAMES)
 def test_no_argument_is_modified_and_read_only_ones_work(engine: str, activation: str) -> None:
     case = draw("manners", STANDARD["small"], activation, "float32")
@@ -67,7 +67,7 @@ def test_no_argument_is_modified_and_read_only_ones_work(engine: str, activation
         assert not any(np.shares_memory(result, getattr(case, name)) for name in (*ARGUMENTS, "dh"))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", EVERY)
 @pytest.mark.parametrize("activation", installation.NAMES)
 def test_memory_layout_does_not_matter(engine: str, activation: str) -> None:
     """Fortran order, strides and views of larger arrays give the recurrence's bits and a right layer."""
@@ -101,6 +101,9 @@ def test_the_trace_keeps_what_backward_needs_and_no_more(case) -> None:
         trace = ir.forward(case.x, case.W, case.u, case.b, activation=name)
         assert (trace.a is None) == (name not in ("tanh", "sigmoid"))
         assert trace.x is case.x
+        assert not any(np.shares_memory(trace.h, given) for given in (trace.x, trace.W, trace.u, trace.h0))
+        assert trace.a is None or not np.shares_memory(trace.h, trace.a)
+    trace = ir.forward(case.x, case.W, case.u, case.b, activation="leaky_relu(0.125)", engine="numpy")
     assert repr(trace) == "Trace(T=7, B=3, M=8, N=5, leaky_relu(0.125), float64, engine='numpy')"
 
 

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from every_engine import EVERY
 from mutants import MUTANTS, Mutant, build
 
 import indrnn_np as ir
@@ -22,7 +23,7 @@ def verify(mutant: Mutant, activation: str) -> ir.oracle.Report:
         return ir.oracle.verify(candidate, (activation,), ("float32",), diagnose=False)
 
 
-@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("engine", EVERY)
 @pytest.mark.parametrize("activation", installation.NAMES)
 def test_every_engine_of_this_package_is_right(engine: str, activation: str) -> None:
     report = ir.oracle.verify(candidates.from_engine(engine), (activation,))

@@ -23,6 +23,7 @@ import mutants
 import numpy as np
 import pytest
 import right
+from every_engine import EVERY
 from high_precision import mp
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,7 +161,7 @@ def test_allowed_errors_are_rounded_up_and_by_little(value: float, excess: int) 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("engine", EVERY)
 def test_every_engine_meets_every_vector(engine: str, dtype: str) -> None:
     for vector in VECTORS:
         got = run(candidates.from_engine(engine), vector, dtype)
@@ -170,7 +171,7 @@ def test_every_engine_meets_every_vector(engine: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", NAMES)
-@pytest.mark.parametrize("engine", ir.engines.available())
+@pytest.mark.parametrize("engine", EVERY)
 def test_every_engine_meets_the_exact_values_in_every_bit(engine: str, activation: str, dtype: str) -> None:
     candidate = candidates.from_engine(engine)
     cases = vectors.cases(activation, dtype)

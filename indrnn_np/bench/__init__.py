@@ -1,10 +1,11 @@
-"""Benchmarks: our engines, a peer and the memory's own limit, side by side in one process on one core.
+"""Benchmarks: our engines, peers and the memory's own limit, side by side in one process, on one core or more.
 
 Every round times each contender once, in turn, so that a busy moment of the machine hits all alike; the median
 over the rounds is reported. Ratios within one run are the result; milliseconds belong to one machine.
 """
 
-from . import recurrence
-from .recurrence import Result, measure
+from .contenders import LOOP, SUBJECTS
+from .machine import cores, describe
+from .measuring import GROWTH, SHAPES, Growth, Result, grow, measure
 
-__all__ = ["Result", "measure", "recurrence"]
+__all__ = ["GROWTH", "LOOP", "SHAPES", "SUBJECTS", "Growth", "Result", "cores", "describe", "grow", "measure"]

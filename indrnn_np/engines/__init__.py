@@ -1,41 +1,58 @@
 """The same recurrence, faster. An engine is a module with `forward` and `backward` as `recurrence` has them.
 
-The specification itself is the engine "reference". `choose` is the one place that decides which engine runs;
+It also writes into the caller's buffers. The specification itself is the engine "reference"; "numba" is there where
+Numba is installed, and imported when it is needed. `choose` is the one place that decides which engine runs;
 `recurrent_forward` and `recurrent_backward` are the recurrence alone, on an engine, behind the door.
 """
 
 from __future__ import annotations
 
 from difflib import get_close_matches
-from types import ModuleType
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 import numpy as np
 
-from .. import checks, recurrence
+from .. import checks
 from ..activations import Activation, is_builtin, resolve
 from ..array_module import Array, is_cupy
 from ..recurrence import RecurrenceGradients
-from . import numpy as numpy_engine
 
 
 class Engine(Protocol):
     """What an engine's module offers; arguments reach it validated."""
 
-    def forward(self, a: Array, u: Array, h0: Array, activation: Activation) -> Array:
-        """Return h (T, B, N), a new C-contiguous array."""
+    def forward(self, a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
+        """Return h (T, B, N): `out`, which may be a itself, or a new C-contiguous array."""
 
-    def backward(self, dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
-                 activation: Activation) -> RecurrenceGradients:
-        """Return da (T, B, N), du (N,) and dh0 (B, N), new arrays."""
+    def backward(self, dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activation: Activation,
+                 out: Array | None = None, db: Array | None = None) -> RecurrenceGradients:
+        """Return da (T, B, N), du (N,) and dh0 (B, N): `out`, which may be dh itself, and new arrays.
+
+        Where db (N,) is given, Σ_t Σ_b da is written into it.
+        """
 
 
-_ENGINES: dict[str, ModuleType] = {"reference": recurrence, "numpy": numpy_engine}
+_ENGINES = ("reference", "numpy", "numba")  # from the specification to the fastest
 
 
 def available() -> tuple[str, ...]:
-    """Name the engines that run on this machine, the specification first."""
-    return tuple(_ENGINES)
+    """Name the engines that run on this machine, the specification first, the fastest last."""
+    return tuple(name for name in _ENGINES if name != "numba" or _numba_works())
+
+
+@cache
+def _numba_works() -> bool:
+    """Whether Numba is installed and imports: it refuses a NumPy that is newer than it knows."""
+    if find_spec("numba") is None:
+        return False
+    try:
+        get("numba")
+    except Exception:  # then it is as if it were not there
+        return False
+    return True
 
 
 def choose(engine: str | None, array: Array, activation: Activation) -> str:
@@ -51,27 +68,30 @@ def choose(engine: str | None, array: Array, activation: Activation) -> str:
     TypeError
         The engine is not a name.
     """
-    obstacle = _beyond_numpy(array, activation)
+    obstacle = _beyond_the_fast(array, activation)
     if engine is None:
-        return "reference" if obstacle else "numpy"
+        return "reference" if obstacle else available()[-1]
     if not isinstance(engine, str):
         raise TypeError(f"engine: expected a name or None; got {type(engine).__name__}.")
+    if engine == "numba" and not _numba_works():
+        raise ValueError("engine: 'numba' needs Numba: pip install 'indrnn-np[fast]'. None chooses what is there.")
     if engine not in _ENGINES:
-        near = get_close_matches(engine, _ENGINES, n=1)
-        raise ValueError(f"engine: expected one of {', '.join(_ENGINES)}, or None to choose; got {engine!r}."
+        near = get_close_matches(engine, available(), n=1)
+        raise ValueError(f"engine: expected one of {', '.join(available())}, or None to choose; got {engine!r}."
                          + (f" Did you mean {near[0]!r}?" if near else ""))
-    if engine == "numpy" and obstacle:
-        raise ValueError(f"engine: 'numpy' does not run {obstacle}; use 'reference', or None to choose.")
+    if engine != "reference" and obstacle:
+        raise ValueError(f"engine: {engine!r} does not run {obstacle}; use 'reference', or None to choose.")
     return engine
 
 
+@cache
 def get(name: str) -> Engine:
     """Return the module of an available engine."""
-    return cast(Engine, _ENGINES[name])
+    return cast(Engine, import_module(f"{__name__}.{name}"))
 
 
 def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: str | Activation = "relu",
-                      engine: str | None = None) -> Array:
+                      engine: str | None = None, out: Array | None = None) -> Array:
     """Run h_t = σ(a_t + u ⊙ h_{t−1}) alone, which is what a fused kernel computes (Li et al. 2018, Eq. 2).
 
     Parameters
@@ -81,10 +101,11 @@ def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: s
     h0 : (B, N) initial state; zeros where None
     activation : name or Activation
     engine : name of an engine; None chooses the fastest that can
+    out : (T, B, N) where to write h, in C order; it may be a itself, but may share no memory with anything else given
 
     Returns
     -------
-    h : (T, B, N) states
+    h : (T, B, N) states; `out` if it was given
 
     Raises
     ------
@@ -93,13 +114,16 @@ def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: s
     """
     xp = checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
     σ = resolve(activation)
+    if out is not None:
+        checks.out(out, reusable="a", a=a, u=u, h0=h0)
     chosen = get(choose(engine, a, σ))
     with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
-        return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ)
+        return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ, out)
 
 
 def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None = None,
-                       activation: str | Activation = "relu", engine: str | None = None) -> RecurrenceGradients:
+                       activation: str | Activation = "relu", engine: str | None = None,
+                       out: Array | None = None) -> RecurrenceGradients:
     """Backpropagate through the recurrence alone (Li et al. 2018, Eq. 4, for any loss).
 
     Parameters
@@ -108,10 +132,11 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
     h : (T, B, N) what `recurrent_forward` returned
     a : (T, B, N) drive; None will do for identity, relu, leaky_relu and softplus
     u, h0, activation, engine : as in `recurrent_forward`
+    out : (T, B, N) where to write da, in C order; it may be dh itself, but may share no memory with anything else given
 
     Returns
     -------
-    RecurrenceGradients : da (T, B, N), du (N,), dh0 (B, N)
+    RecurrenceGradients : da (T, B, N), du (N,), dh0 (B, N); da is `out` if it was given
 
     Raises
     ------
@@ -121,13 +146,15 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
     xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
     σ = resolve(activation)
     checks.drive(a, σ)
+    if out is not None:
+        checks.out(out, reusable="dh", dh=dh, h=h, a=a, u=u, h0=h0)
     chosen = get(choose(engine, h, σ))
     with np.errstate(all="ignore"):
-        return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ)
+        return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ, out)
 
 
-def _beyond_numpy(array: Array, activation: Activation) -> str:
-    """Say what the NumPy engine cannot run here; empty where it can."""
+def _beyond_the_fast(array: Array, activation: Activation) -> str:
+    """Say what the fast engines cannot run here; empty where they can."""
     if is_cupy(array):
         return "CuPy arrays"
     if array.dtype.name not in checks.REAL:

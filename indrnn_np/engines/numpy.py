@@ -2,12 +2,16 @@
 
 h, da and dh0 are equal to the specification's in every bit where σ is piecewise linear, and within rounding elsewhere.
 
-Forward works in place: for ReLU a step is three ufuncs that write where their result must end up. u is broadcast to
-(B, N) once, and ReLU compares with an array of zeros, since a scalar operand would be converted anew at every call.
+Forward works in place: for ReLU a step is three ufuncs, the last of which overwrites z where h must end up, which may
+be a itself. u is broadcast to (B, N) once, and ReLU compares with an array of zeros, since a scalar operand would be
+converted anew at every call.
 
 Backward, all of h is known before the first step. So the slopes are computed for a block of steps at once,
 and du is summed by blocks too; what remains one step after the other is the recurrence in dz alone.
 For ReLU the "slope" is a mask of bits, so that dz is selected by `&` and no 0 · inf arises.
+
+Memory, in bytes per element of (T, B, N) in float32 and float64, beyond what the caller holds: forward allocates h, 4
+and 8, nothing where `out` is given; backward needs h, and a where σ is tanh or sigmoid, and allocates da, likewise.
 """
 
 from __future__ import annotations
@@ -24,29 +28,30 @@ from ..recurrence import RecurrenceGradients
 BLOCK_BYTES = 1 << 18  # of h in a block of steps: large enough to hide NumPy's overhead, small enough for the caches
 
 
-def forward(a: Array, u: Array, h0: Array, activation: Activation) -> Array:
-    """Return h (T, B, N); arguments as in `recurrence.forward`, validated."""
-    h = np.empty(a.shape, a.dtype)
+def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
+    """Return h (T, B, N), in `out` if given, which may be a itself; arguments as in `recurrence.forward`, validated."""
+    h = np.empty(a.shape, a.dtype) if out is None else out
     u_rows = np.broadcast_to(u, h0.shape).copy()
+    carried = np.empty_like(u_rows)
     apply = _in_place(activation, h0)
     multiply, add = np.multiply, np.add
     h_prev = h0
     for a_t, h_t in zip(a, h, strict=True):
-        multiply(u_rows, h_prev, h_t)
-        add(a_t, h_t, h_t)
+        multiply(u_rows, h_prev, carried)
+        add(a_t, carried, h_t)
         apply(h_t)
         h_prev = h_t
     return h
 
 
 def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
-             activation: Activation) -> RecurrenceGradients:
-    """Return (da, du, dh0); arguments as in `recurrence.backward`, validated."""
+             activation: Activation, out: Array | None = None, db: Array | None = None) -> RecurrenceGradients:
+    """Return (da, du, dh0), da in `out` if given, which may be dh itself; db (N,), if given, gets Σ_t Σ_b da."""
     T, B, N = h.shape
-    da = np.empty(h.shape, h.dtype)
+    da = np.empty(h.shape, h.dtype) if out is None else out
     u_rows = np.broadcast_to(u, h0.shape).copy()
-    du_rows = np.zeros((B, N), h.dtype)
-    dz = np.zeros((B, N), h.dtype)
+    carried = np.empty_like(u_rows)
+    du_rows, db_rows, dz = np.zeros((3, B, N), h.dtype)
     steps = max(1, BLOCK_BYTES // (h.itemsize * B * N))
     multiply, add = np.multiply, np.add
 
@@ -57,10 +62,14 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
         pull = _pull_block(activation, z, h[block])
         for k in reversed(range(block.stop - start)):
             dz_next, dz = dz, da[start + k]
-            multiply(u_rows, dz_next, dz)
-            add(dh[start + k], dz, dz)
+            multiply(u_rows, dz_next, carried)
+            add(dh[start + k], carried, dz)
             pull(k, dz)
         du_rows += np.add.reduce(da[block] * h_prev, axis=0)
+        if db is not None:
+            db_rows += np.add.reduce(da[block], axis=0)
+    if db is not None:
+        db_rows.sum(axis=0, out=db)
     return RecurrenceGradients(da, du_rows.sum(axis=0), u_rows * dz)
 
 

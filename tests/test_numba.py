@@ -1,0 +1,361 @@
+"""The compiled engine: the specification's bits in any shape, layout and threads; a cache that cannot hurt."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import planted
+import pytest
+from high_precision import mp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutants import Mutant, build
+from tally import Tally
+
+import indrnn_np as ir
+from indrnn_np.oracle import candidates, installation
+
+pytestmark = pytest.mark.extra("fast")
+DTYPES = installation.DTYPES
+PIECEWISE_LINEAR = ("identity", "relu", "leaky_relu(0.3)")
+
+
+@pytest.fixture
+def engine():
+    return import_module("indrnn_np.engines.numba")
+
+
+@pytest.fixture
+def two_cores(engine, monkeypatch):
+    """Threads where this machine has one core, and for small work too."""
+    monkeypatch.setattr(engine, "_cores", lambda: 2)
+    monkeypatch.setattr(engine, "THREADED", 1)
+    monkeypatch.setattr(engine, "NARROWEST", 1)
+
+
+def arguments(T: int, B: int, N: int, dtype: str, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = {"a": (T, B, N), "dh": (T, B, N), "u": (N,), "h0": (B, N)}
+    drawn = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    return drawn | {"u": (drawn["u"] * 0.7).astype(dtype)}
+
+
+def run(engine: str, activation: str, a, dh, u, h0) -> tuple[np.ndarray, ...]:
+    h = ir.recurrent_forward(a, u, h0, activation, engine)
+    return h, *ir.recurrent_backward(dh, h, a, u, h0, activation, engine)
+
+
+def same_bits(got: np.ndarray, want: np.ndarray) -> bool:
+    return got.dtype == want.dtype and got.shape == want.shape and got.tobytes() == want.tobytes()
+
+
+def test_h_da_and_dh0_have_the_specification_s_bits_in_every_shape(engine, two_cores, monkeypatch) -> None:
+    """The sign of a zero too; one step, sequence or neuron, odd sizes, and sizes that end within a block of columns."""
+    tally = Tally("numba: the specification's bits")
+
+    @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 70), st.sampled_from(PIECEWISE_LINEAR),
+           st.sampled_from(DTYPES), st.sampled_from((1, 64, 1 << 16)), st.integers(0, 2**32))
+    @settings(max_examples=300)
+    def property_(T, B, N, activation, dtype, block_bytes, seed) -> None:
+        monkeypatch.setattr(engine, "BLOCK_BYTES", block_bytes)
+        given = arguments(T, B, N, dtype, seed)
+        h, da, _, dh0 = run("numba", activation, **given)
+        h_wanted, da_wanted, _, dh0_wanted = run("reference", activation, **given)
+        assert same_bits(h, h_wanted)
+        assert same_bits(da, da_wanted)
+        assert same_bits(dh0, dh0_wanted)
+        tally.note(T > 1 and B * N > 16)  # more than one block
+
+    property_()
+    tally.require(0.4)
+
+
+def test_a_compiler_that_contracts_to_fma_would_be_caught(engine) -> None:
+    """The bits above can differ: they do where a + u · h is rounded once."""
+    source = inspect.getsource(engine)
+    fused = source.replace("forceinline=True", 'forceinline=True, fastmath={"contract"}')
+    assert fused != source
+    module: dict[str, object] = {"__name__": "fused", "__package__": "indrnn_np.engines"}
+    exec(compile(fused, "fused", "exec"), module)
+    given = arguments(9, 2, 64, "float32")
+    del given["dh"]
+    h, once = (run_it(**given, activation=ir.ACTIVATIONS["identity"]) for run_it in (engine.forward, module["forward"]))
+    assert not same_bits(h, once)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 1000), (700, 1, 1), (3, 1000, 1), (40, 3, 4001), (2, 33, 1030)])
+def test_sizes_that_span_blocks_and_threads_have_the_same_bits(shape, engine, two_cores) -> None:
+    given = arguments(*shape, "float32")
+    for got, want in zip(run("numba", "relu", **given)[:2], run("reference", "relu", **given)[:2], strict=True):
+        assert same_bits(got, want)
+
+
+@pytest.mark.parametrize("activation", installation.NAMES)
+def test_neither_threads_nor_blocks_nor_the_moment_change_a_bit(activation: str, engine, monkeypatch) -> None:
+    given = arguments(300, 3, 701, "float32")
+    first = run("numba", activation, **given)
+    for threads, block_bytes, again in ((1, 1 << 16, 1), (2, 1 << 16, 3), (3, 1000, 3), (2, 1, 1)):
+        monkeypatch.setattr(engine, "_cores", lambda threads=threads: threads)
+        monkeypatch.setattr(engine, "BLOCK_BYTES", block_bytes)
+        for _ in range(again):
+            assert all(map(same_bits, run("numba", activation, **given), first)), (threads, block_bytes)
+
+
+def test_threads_end_with_the_call_and_it_does_without_any(engine, two_cores, monkeypatch) -> None:
+    given = arguments(20, 2, 100, "float32")
+    started = []
+
+    class Watched(threading.Thread):
+        def start(self) -> None:
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr(engine, "Thread", Watched)
+    with_threads = run("numba", "relu", **given)
+    assert len(started) == 2  # one beside this one in each direction
+    assert not any(thread.is_alive() for thread in started)
+
+    class NoMore(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(engine, "Thread", NoMore)
+    assert all(map(same_bits, run("numba", "relu", **given), with_threads))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_read_only_strided_unaligned_and_mapped_arrays_are_taken(dtype: str, tmp_path) -> None:
+    def unaligned(v: np.ndarray) -> np.ndarray:
+        bytes_ = np.zeros(v.nbytes + 1, np.uint8)[1:]
+        moved = bytes_.view(v.dtype).reshape(v.shape)
+        moved[...] = v
+        assert v.ndim == 0 or not moved.flags.aligned
+        return moved
+
+    def mapped(v: np.ndarray) -> np.ndarray:
+        file = np.memmap(tmp_path / f"{len(list(tmp_path.iterdir()))}", v.dtype, "w+", shape=v.shape)
+        file[...] = v
+        return file
+
+    def read_only(v: np.ndarray) -> np.ndarray:
+        v = v.copy()
+        v.flags.writeable = False
+        return v
+
+    plain = arguments(9, 3, 20, dtype)
+    for activation in ("relu", "tanh"):
+        wanted = run("numba", activation, **plain)
+        for change in (read_only, np.asfortranarray, unaligned, mapped, lambda v: np.repeat(v, 2, axis=-1)[..., ::2],
+                       lambda v: np.flip(np.flip(v).copy())):
+            got = run("numba", activation, **{name: change(v) for name, v in plain.items()})
+            assert all(map(same_bits, got, wanted)), change
+
+
+EXACT = {"tanh": (mp.tanh, lambda z: mp.sech(z) ** 2), "sigmoid": (lambda z: 1 / (1 + mp.exp(-z)),
+                                                                   lambda z: 1 / (mp.exp(z / 2) + mp.exp(-z / 2)) ** 2),
+         "softplus": (lambda z: mp.log1p(mp.exp(z)), lambda z: 1 / (1 + mp.exp(-z)))}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", EXACT)
+def test_the_compiled_functions_are_good_to_4_ulp(activation: str, dtype: str) -> None:
+    """σ(z) and σ'(z), over the whole range: one step of the recurrence with u = 0 and dh = 1.
+
+    exp(−|z|) below the smallest normal number may be 0, and tanh's slope has it four times. Softplus's slope is that
+    of the h that it is given.
+    """
+    info, tally = np.finfo(dtype), Tally(f"numba: {activation} in {dtype}, ulp ÷ 4")
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.uniform(-1, 1, 400), rng.uniform(-120, 120, 300), rng.standard_normal(400) * 5,
+                        rng.choice([-1, 1], 300) * 10 ** rng.uniform(-30, 0, 300), rng.uniform(-800, 800, 100),
+                        np.log(2) * (np.arange(-150, 50) / 2)]).astype(dtype)
+    a, u = z[None, None], np.zeros(len(z), dtype)
+    h = ir.recurrent_forward(a, u, activation=activation, engine="numba")
+    da = ir.recurrent_backward(np.ones_like(a), h, a, u, activation=activation, engine="numba").da
+    with mp.workdps(60):
+        for k, argument in enumerate(z):
+            value, slope = (function(mp.mpf(float(argument))) for function in EXACT[activation])
+            if activation == "softplus":
+                slope = -mp.expm1(-mp.mpf(float(h[0, 0, k])))
+            for got, want in ((h[0, 0, k], value), (da[0, 0, k], slope)):
+                ulp = max(float(np.spacing(np.abs(np.dtype(dtype).type(float(want))))), float(info.tiny))
+                tally.note(abs(want) > info.tiny, float(abs(mp.mpf(float(got)) - want)) / (4 * ulp))
+    tally.require(0.8)
+    assert tally.worst <= 1
+
+
+def test_the_engine_is_right_without_its_compiler_too(engine, monkeypatch) -> None:
+    """NUMBA_DISABLE_JIT runs the same text as plain Python, which is how the mutants below are run."""
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    monkeypatch.setattr("indrnn_np.oracle.verification.CHECKS", planted.QUICK)
+    for activation in installation.NAMES:
+        plain = build(Mutant("none", "forward", "np.empty", "np.empty", module=engine))
+        report = verify(plain, activation)
+        assert report.passed, report
+
+
+def verify(module, activation: str) -> ir.oracle.Report:
+    with np.errstate(all="ignore"):
+        return ir.oracle.verify(candidates.from_engine_module(module), (activation,), ("float32",), diagnose=False)
+
+
+MUTANTS = [
+    Mutant("the drive of the step before", "_forward", "_step(kind, alpha, a[t, ", "_step(kind, alpha, a[t - 1, "),
+    Mutant("h_0 at every step", "_forward", "h[t - 1, low:high]", "h0[low:high]"),
+    Mutant("a block's columns of u are the first", "_forward", "u = u[low:high]", "u = u[:high - low]"),
+    Mutant("u added", "_step", "u[c] * h_prev", "u[c] + h_prev"),
+    Mutant("u missing in the carry", "_step_back", "u[c] * dz[c]", "dz[c]"),
+    Mutant("the carry lost", "_step_back", "        dz[c] = v\n", ""),
+    Mutant("du with h_t", "_step_back", "v * h_prev[c]", "v * h[c]"),
+    Mutant("du of the first step alone", "_step_back", "du[c] +=", "du[c] ="),
+    Mutant("the last cotangent at the first step", "_backward", "dh[0, low:high]", "dh[-1, low:high]"),
+    Mutant("h_0 left out of du", "_backward", "u, h0[low:high]", "u, 0 * h0[low:high]"),
+    Mutant("the last step left out", "_backward", "range(len(h) - 1, 0, -1)", "range(len(h) - 2, 0, -1)"),
+    Mutant("dh0 without u", "backward", "u * dz.reshape", "dz.reshape"),
+    Mutant("du of one sequence", "backward", "np.add.reduce(du_row.reshape(h0.shape), axis=0)",
+           "du_row.reshape(h0.shape)[0]"),
+    Mutant("a block left out", "_run", "range(0, columns, width)", "range(width, columns, width)"),
+    Mutant("u by sequence instead of neuron", "_row", "row[...] = array",
+           "row.reshape(-1)[...] = np.repeat(array.reshape(-1), row.size // array.size)"),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, monkeypatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    monkeypatch.setattr("indrnn_np.oracle.verification.CHECKS", planted.QUICK)
+    wrong = build(mutant._replace(module=engine))
+    wrong.BLOCK_BYTES = 64  # so that small cases have several blocks
+    for activation in ("relu", "tanh"):
+        assert not verify(wrong, activation).passed
+
+
+FUNCTIONS = [
+    ("_value", "real(0) if z <= real(0) else z", "real(0) if z < real(-1) else z", "relu"),
+    ("_value", "alpha * z if", "z if", "leaky_relu"),
+    ("_value", "real(-2) * abs(z)", "-abs(z)", "tanh"),
+    ("_value", "(e if z < real(0) else real(1))", "real(1)", "sigmoid"),
+    ("_value", "z if z > real(0) else real(0)", "real(0)", "softplus"),
+    ("_pull", "real(4) * ", "", "tanh"),
+    ("_pull", "alpha * g", "g", "leaky_relu"),
+    ("_pull", "return g if h > real(0) else real(0) if h <= real(0) else h", "return g", "relu"),
+    ("_pull", "-_expm1(-h)", "-_expm1(h)", "softplus"),
+    ("_logistic_slope", "one_more * one_more", "one_more", "sigmoid"),
+    ("_reduced", "series * r + real", "series * r - real", "tanh"),
+    ("_log1p", "real(2) * (s", "real(1) * (s", "softplus"),
+]
+
+
+@pytest.mark.parametrize(("function", "right", "wrong", "activation"), FUNCTIONS)
+def test_every_mistake_planted_in_its_activations_is_caught(function, right, wrong, activation, engine,
+                                                            monkeypatch) -> None:
+    monkeypatch.setattr("numba.config.DISABLE_JIT", True)
+    monkeypatch.setattr("indrnn_np.oracle.verification.CHECKS", planted.QUICK)
+    assert not verify(build(Mutant("", function, right, wrong, module=engine)), activation).passed
+
+
+@pytest.fixture
+def cached(engine, tmp_path, monkeypatch):
+    """A cache folder with one compiled function in it, and a call that takes it from there or compiles it."""
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    given = arguments(5, 2, 9, "float32")
+
+    def call(expect: str) -> None:
+        engine._kernel.cache_clear()
+        h = ir.recurrent_forward(given["a"], given["u"], given["h0"], "identity", "numba")
+        assert same_bits(h, run("reference", "identity", **given)[0])
+        stats = engine._kernel(engine._forward, "identity", "f", in_place=False).stats
+        assert (sum(stats.cache_hits.values()), sum(stats.cache_misses.values())) == {
+            "loaded": (1, 0), "compiled": (0, 1)}[expect]
+
+    call("compiled")
+    call("loaded")
+    yield call, tmp_path
+    engine._kernel.cache_clear()
+
+
+def spoil(folder: Path, suffix: str, change) -> None:
+    (file,) = folder.rglob(f"*{suffix}")
+    file.write_bytes(change(file.read_bytes()))
+
+
+def flip(content: bytes) -> bytes:
+    """Change one byte of machine code, which pickle does not notice."""
+    middle = content.index(b"\x7fELF") + 600 if b"\x7fELF" in content else len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1:]
+
+
+DAMAGE = [
+    (".nbc", flip), (".nbc", lambda content: content[:-1]), (".nbc", lambda content: b""),
+    (".nbi", lambda content: b""), (".nbi", lambda content: content[:40]), (".nbi", lambda content: b"\x80\x05junk."),
+    (".nbi", lambda content: pickle.dumps("0.1") + content[len(pickle.dumps(pickle.loads(content))):]),
+]
+
+
+@pytest.mark.parametrize(("suffix", "change"), DAMAGE, ids=["flipped", "cut", "empty", "empty index", "cut index",
+                                                            "index of garbage", "of another Numba"])
+def test_a_damaged_or_stale_cache_is_mended_by_the_next_call(suffix: str, change, cached) -> None:
+    call, folder = cached
+    spoil(folder, suffix, change)
+    call("compiled")
+    call("loaded")
+
+
+def test_a_cache_of_an_older_text_of_the_engine_is_not_used(cached, engine, monkeypatch) -> None:
+    call, _ = cached
+    monkeypatch.setattr("numba.core.caching._SourceFileBackedLocatorMixin.get_source_stamp", lambda self: "newer")
+    call("compiled")
+    call("loaded")
+
+
+def test_a_full_disk_or_a_folder_that_cannot_be_written_to_does_not_break_a_call(cached, engine, monkeypatch) -> None:
+    call, folder = cached
+    for file in folder.rglob("*.nb?"):
+        file.unlink()
+
+    def full(self, path):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("numba.core.caching.IndexDataCacheFile._open_for_write", full)
+        call("compiled")
+    blocked = folder / "file"
+    blocked.write_text("")
+    with monkeypatch.context() as disk:
+        disk.setattr("numba.config.CACHE_DIR", str(blocked / "under"))
+        disk.setattr("numba.core.caching.CacheImpl._locator_classes",
+                     [import_module("numba.core.caching").UserProvidedCacheLocator])
+        call("compiled")
+        call("compiled")
+
+
+USE = """
+import sys
+import indrnn_np as ir
+import numpy as np
+assert "numba" not in sys.modules, "imported too early"
+a, u = np.ones((4, 2, 3), np.float32), np.ones(3, np.float32)
+trace = ir.forward(np.ones((4, 2, 3)), np.ones((5, 3)), np.ones(5))
+ir.backward(trace.h, trace)
+engine = ir.engines.get(trace.engine)
+kernels = (engine._forward, True), (engine._backward, False)
+stats = [engine._kernel(direction, "relu", "d", in_place=in_place).stats for direction, in_place in kernels]
+print(trace.engine, sum(sum(s.cache_misses.values()) for s in stats), sum(sum(s.cache_hits.values()) for s in stats))
+"""
+
+
+def test_only_the_first_use_ever_compiles_and_importing_the_package_leaves_numba_alone(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
+    def use() -> str:
+        return subprocess.run([sys.executable, "-c", USE], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert use() == "numba 2 0"
+    assert use() == "numba 0 2"
