@@ -4,8 +4,9 @@ Every round times each contender once, in turn, so that a busy moment of the mac
 over the rounds is reported. Ratios within one run are the result; milliseconds belong to one machine.
 """
 
+from ..engines.columns import cores
 from .contenders import LOOP, SUBJECTS
-from .machine import cores, describe
+from .machine import describe
 from .measuring import GROWTH, SHAPES, Growth, Result, grow, measure
 
 __all__ = ["GROWTH", "LOOP", "SHAPES", "SUBJECTS", "Growth", "Result", "cores", "describe", "grow", "measure"]

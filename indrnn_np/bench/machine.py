@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..engines.columns import cores
+
 PACKAGES = ("indrnn-np", "numpy", "numba", "torch", "jax")
 
 
@@ -20,11 +22,6 @@ def describe() -> dict[str, object]:
     """Return what the figures depend on: processor, cores, versions."""
     return {"machine": platform.machine(), "processor": _processor(), "cores": cores(),
             "python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

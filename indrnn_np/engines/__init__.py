@@ -157,7 +157,7 @@ def _beyond_the_fast(array: Array, activation: Activation) -> str:
     """Say what the fast engines cannot run here; empty where they can."""
     if is_cupy(array):
         return "CuPy arrays"
-    if array.dtype.name not in checks.REAL:
+    if array.dtype.char not in ("f", "d"):
         return f"{array.dtype.name} arrays"
     if not is_builtin(activation):
         return f"the activation {activation.name!r}, which is not built in"

@@ -2,9 +2,8 @@
 
 h, da and dh0 are equal to the specification's in every bit where σ is piecewise linear (nothing is contracted to FMA).
 No neuron sees another and no sequence sees another, so (B, N) is one row of columns here, each a recurrence of its own.
-A kernel runs the columns from `low` to `high` through all steps, one row after the other, as memory lies; blocks of
-columns keep the rows that are read again in the cache, and go to threads where there is much to do. Blocks change no
-bit: a column is summed over t in one order, and over B at the end.
+A kernel runs the columns from `low` to `high` through all steps, one row after the other, as memory lies. Blocks of
+columns, which may run at the same time, change no bit: a column is summed over t in one order, and over B at the end.
 
 Kernels are compiled at first use, one for each direction, activation and dtype, and kept on disk, beside this file or
 where Numba's own settings say. All that they call stands in this file, whose date tells Numba that one is stale.
@@ -15,11 +14,9 @@ and 8, nothing where `out` is given; backward needs h, and a where σ is tanh or
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from threading import Thread
 from typing import Any
 
 import numba
@@ -30,11 +27,8 @@ from numba.extending import overload
 from ..activations import Activation
 from ..array_module import Array
 from ..recurrence import RecurrenceGradients
+from .columns import run
 from .compiled_cache import CompiledCache
-
-BLOCK_BYTES = 1 << 16     # of a row in a block of columns: the rows that are read again then stay in the second cache
-THREADED = 1 << 19        # elements of (T, B, N) from which on two threads gain more than they cost
-NARROWEST = 256           # columns to a thread: fewer would wait for their own past, not for memory
 
 KINDS = {"identity": 0, "relu": 1, "leaky_relu": 2, "tanh": 3, "sigmoid": 4, "softplus": 5}
 RELU, LEAKY_RELU, TANH, SIGMOID, SOFTPLUS = range(1, 6)  # compared with constants, so that one branch is compiled
@@ -46,7 +40,7 @@ def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | 
     """Return h (T, B, N), in `out` if given, which may be a itself; arguments as in `recurrence.forward`, validated."""
     h = np.empty(a.shape, a.dtype) if out is None else out
     kernel = _kernel(_forward, activation.name.partition("(")[0], a.dtype.char, in_place=h is a)
-    _run(kernel, activation, _rows(a), _row(u, h0.shape), _row(h0, h0.shape), _rows(h))
+    run(kernel, _rows(a), _row(u, h0.shape), _row(h0, h0.shape), _rows(h), _slope_below(activation, a))
     return h
 
 
@@ -56,8 +50,8 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activati
     da = np.empty(h.shape, h.dtype) if out is None else out
     kernel = _kernel(_backward, activation.name.partition("(")[0], h.dtype.char, in_place=da is dh)
     dz, du_row, db_row = np.zeros((3, h0.size), h.dtype)
-    _run(kernel, activation, _rows(dh), _rows(h), _rows(h if a is None else a), _row(u, h0.shape), _row(h0, h0.shape),
-         _rows(da), dz, du_row, db_row)
+    run(kernel, _rows(dh), _rows(h), _rows(h if a is None else a), _row(u, h0.shape), _row(h0, h0.shape),
+        _rows(da), dz, du_row, db_row, _slope_below(activation, h))
     if db is not None:
         np.add.reduce(db_row.reshape(h0.shape), axis=0, out=db)
     return RecurrenceGradients(da, np.add.reduce(du_row.reshape(h0.shape), axis=0), u * dz.reshape(h0.shape))
@@ -75,6 +69,11 @@ def _row(array: Array, shape: tuple[int, ...]) -> Array:
     row = np.empty(shape, array.dtype)
     row[...] = array
     return row.reshape(-1)
+
+
+def _slope_below(activation: Activation, like: Array) -> Any:
+    """Return α where σ has one, as a number of the arrays' dtype."""
+    return like.dtype.type(activation.alpha or 0)
 
 
 # The loops. Each step is one pass over rows; `in_place` says that a is h, or dh is da.
@@ -266,39 +265,3 @@ def _kernel(direction: Callable[[int, bool], Callable[..., None]], activation: s
     kernel.compile(types.void(*arrays, real, types.intp, types.intp))
     kernel.disable_compile()  # else it would compile anew for arrays that may be written to
     return kernel
-
-
-def _run(kernel: Callable[..., None], activation: Activation, *rows: Array) -> None:
-    """Run a kernel on all columns in blocks; where there is much to do, in threads, which end with the call."""
-    steps, columns = rows[0].shape
-    threads = min(_cores(), columns // NARROWEST) if steps * columns >= THREADED else 1
-    count = max(threads, -(-columns * rows[0].itemsize // BLOCK_BYTES))
-    width = -(-columns // (count * 16)) * 16  # whole cache lines, so that no two threads write to one
-    blocks = [(low, min(low + width, columns)) for low in range(0, columns, width)]
-    alpha = rows[0].dtype.type(activation.alpha or 0)
-
-    def work() -> None:
-        while True:
-            try:
-                low, high = blocks.pop()
-            except IndexError:
-                return
-            kernel(*rows, alpha, low, high)
-
-    helpers: list[Thread] = []
-    try:
-        for _ in range(threads - 1):
-            helper = Thread(target=work)
-            with suppress(RuntimeError):  # the system has no more threads: those there are do the work
-                helper.start()
-                helpers.append(helper)
-        work()
-    finally:
-        for helper in helpers:
-            helper.join()
-
-
-def _cores() -> int:
-    """Count the cores that this process may use; NUMBA_NUM_THREADS can say fewer."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(here, numba.config.NUMBA_NUM_THREADS)
