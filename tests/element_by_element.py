@@ -19,7 +19,7 @@ from indrnn_np.activations import Activation, resolve
 from indrnn_np.oracle.inputs import Case
 from indrnn_np.oracle.tolerance import Rounding
 
-K_OF = {"identity": 0, "relu": 0, "leaky_relu": 3, "leaky_relu(0.125)": 3}
+COMPOSED = ("identity", "relu")
 
 
 class Sizes(NamedTuple):
@@ -60,15 +60,15 @@ class Arithmetic(NamedTuple):
 
     @property
     def k(self) -> int:
-        return K_OF.get(self.σ.name, self.model.smooth[0])
+        return 0 if self.σ.name in COMPOSED else 3 if self.σ.kink is not None else self.model.smooth[0]
 
     @property
     def c(self) -> int:
-        return 0 if self.σ.name in K_OF else self.model.smooth[1]
+        return 0 if self.σ.name in COMPOSED or self.σ.kink is not None else self.model.smooth[1]
 
     @property
     def composes(self) -> bool:
-        return self.model.scan and self.σ.name in ("identity", "relu")
+        return self.model.scan and self.σ.name in COMPOSED
 
     def γ(self, n: int) -> float:
         return n * self.ε / (1 - n * self.ε)
@@ -130,7 +130,7 @@ def slope_error(z: float, slope: float, Ez: float, ar: Arithmetic, own: bool) ->
         return inf  # after an overflow that nobody has seen
     if σ.kink is not None:
         if abs(z) <= Ez and Ez > 0:
-            return abs(1 - σ.alpha) + ε
+            return abs(1 - σ.alpha) + ε * max(1, σ.alpha)
         return ε * (abs(slope) + (2 if σ.alpha else 0))
     if σ.name == "identity":
         return 0.0

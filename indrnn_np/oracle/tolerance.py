@@ -126,6 +126,7 @@ class StateErrors(NamedTuple):
     h: Array
 
 
+@np.errstate(all="ignore")
 def of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
               model: Rounding) -> StateErrors:
     """Bound the forward errors, first part of the theorem.
@@ -139,15 +140,8 @@ def of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation:
 
     Returns
     -------
-    StateErrors
+    StateErrors : that of h is inf where the model bounds nothing
     """
-    with np.errstate(all="ignore"):
-        bounds = _of_states(drive, u, h0, h, z, activation, model)
-    return StateErrors(bounds.z, np.where(np.isnan(bounds.h), np.inf, bounds.h))
-
-
-def _of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation: Activation,
-               model: Rounding) -> StateErrors:
     ε, η = model.unit, model.smallest
     if composes(activation, model):
         return _of_composed_states(drive, u, h0, model)
@@ -163,7 +157,7 @@ def _of_states(drive: Drive, u: Array, h0: Array, h: Array, z: Array, activation
         moved = np.minimum(Ez[t] * _sup_slope(activation, z[t], Ez[t]),
                            activation(z[t] + Ez[t]) - activation(z[t] - Ez[t]))  # σ is monotone
         formula = 2 * ε * (np.abs(z[t]) + Ez[t]) if leaky else 0
-        carried = moved + (k * ε * (np.abs(h[t]) + moved) if k else 0) + c * ε + formula + 2 * η
+        carried = moved + k * ε * (np.abs(h[t]) + moved) + c * ε + formula + 2 * η
         carried = Eh[t] = np.where(np.maximum(reach, np.abs(h[t]) + carried) < model.largest, carried, np.inf)
         size = np.abs(h[t])
     return StateErrors(Ez, Eh)
@@ -235,6 +229,7 @@ def of_slopes_by_state(activation: Activation, z: Array, slope: Array, Ez: Array
     return np.asarray(anew + ((2 * k + 2 * c + 3) * ε if (k or c) else 0))
 
 
+@np.errstate(all="ignore")
 def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
                  dz: Array, model: Rounding) -> dict[str, Array]:
     """Bound the errors of all five gradients, second part of the theorem.
@@ -251,13 +246,6 @@ def of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev
     -------
     dict : dx, dW, du, db, dh0, each of its gradient's shape; inf where the model bounds nothing
     """
-    with np.errstate(all="ignore"):
-        bounds = _of_gradients(x, W, u, dh, h_prev, Eh_prev, slope, Es, dz, model)
-    return {name: np.where(np.isnan(bound), np.inf, bound) for name, bound in bounds.items()}
-
-
-def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_prev: Array, slope: Array, Es: Array,
-                  dz: Array, model: Rounding) -> dict[str, Array]:
     ε, η = model.unit, model.smallest
     T, B, N = dz.shape
     S = np.abs(slope) + Es
@@ -276,7 +264,7 @@ def _of_gradients(x: Array, W: Array, u: Array, dh: Array, h_prev: Array, Eh_pre
         "db": (Edz + γ * size).sum((0, 1)) + terms * η,
         "dh0": np.abs(u) * Edz[0] + ε * sums["dh0"] + _flushed(u, model) * size[0] + 2 * η,
     }
-    # Beyond the largest number the model says nothing.
+    # Beyond the largest number the model says nothing, and of what is no number either.
     return {name: np.where(sums[name] + bound < model.largest, bound, np.inf) for name, bound in bounds.items()}
 
 
