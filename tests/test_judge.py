@@ -13,8 +13,8 @@ INF, NAN = np.inf, np.nan
 
 def judged(got: list, want: list, allowed: list, name: str = "du", precision: str = "",
            dtype: str = "float32") -> Judgement:
-    return judge("check", "case", "relu", name, np.array(got, dtype), np.array(want, np.longdouble),
-                 np.array(allowed, np.longdouble), precision)
+    precisely = np.array(want, np.longdouble), np.array(allowed, np.longdouble)
+    return judge("check", "case", "relu", name, np.array(got, dtype), *precisely, *([precision] if precision else []))
 
 
 @pytest.mark.parametrize(("got", "want", "allowed", "right", "ratio"), [
@@ -61,9 +61,9 @@ def test_all_elements_that_are_off_are_counted() -> None:
 def test_a_tensor_is_judged_where_the_median_of_what_is_allowed_is_small_against_its_values(precision: str) -> None:
     limit = max(0.01, 128 * 2.0 ** -{"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[precision])
     assert limit == max(SHARP, COARSE * 2.0 ** -FORMATS[precision].bits)
-    want = [-100.0, 1e-3, 7.0, 0.0, 0.0]  # zeros have no share
-    for share, sharp in ((0.99 * limit, True), (1.01 * limit, False)):
-        allowed = [share * 100, INF, 0.0, 1.0, 1.0]
+    want = [-1.0, 1e-3, 7.0, 0.0, 0.0]  # zeros have no share
+    for share, sharp in ((0.99 * limit, True), (limit, True), (1.01 * limit, False)):
+        allowed = [share, INF, 0.0, 1.0, 1.0]
         assert judged(want, want, allowed, precision=precision, dtype="float64").judged == sharp
         assert judged([*want[:2], 8.0, 0.0, 0.0], want, allowed, precision=precision, dtype="float64").judged, "wrong"
     assert judged([0.0], [0.0], [1.0]).judged, "all zero, and known to be"
@@ -74,6 +74,13 @@ def test_a_tensor_goes_wrong_first_where_its_pass_meets_it(name: str, first: int
     want = np.ones((5, 2, 2))
     got, allowed = want.copy(), 0.01 * want
     assert judged(got, want, allowed, name).first_bad_step is None
-    got[1, 0, 1], got[3, 1, 0] = 2, 2
+    got[1, 0, 1], got[2, 1, 1], got[3, 1, 0] = 2, 2, 2
     assert judged(got, want, allowed, name).first_bad_step == first
     assert judged(got[:, 0], want[:, 0], allowed[:, 0], "dh0").first_bad_step is None, "without time"
+
+
+def test_a_judgement_is_made_of_python_s_own_numbers_which_json_knows() -> None:
+    j = judged(np.full((1, 1, 1), 2.0), np.ones((1, 1, 1)), np.full((1, 1, 1), 0.5), "h")
+    assert [type(v) for v in (j.ratio, j.got, j.want, j.allowed)] == [float] * 4
+    assert [type(v) for v in (*j.index, j.wrong, j.size, j.first_bad_step)] == [int] * 6
+    assert type(j.judged) is bool

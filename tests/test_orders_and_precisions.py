@@ -115,6 +115,7 @@ def test_numbers_are_rounded_to_the_nearest_of_their_format_ties_to_even(precisi
              (0.4 * tiny, 0.0), (0.6 * tiny, tiny), (smallest - 0.4 * tiny, smallest)]
     for value, nearest in pairs:
         assert float(rounded(value, precision, np.float64)) == nearest, value
+        assert rounded(value, precision, np.float32).dtype == np.float32
     if precision == "float16":
         values = np.random.default_rng(0).standard_normal(2000) * 10.0 ** np.arange(-7, 3).repeat(200)
         assert np.array_equal(rounded(values, "float16", "f2"), values.astype("f2"))
