@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import math
+import re
 import shlex
 import sys
 import time
@@ -113,7 +114,8 @@ def run_verify(options: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if options.target is not None:
             candidate = stack.enter_context(Isolated(options.target, timeout=options.timeout))
-            rows = installation.rows_of(candidate, options.target, options.activation or "relu", options.dtype, **how)
+            name = re.split(r"[/\\]", options.target)[-1]
+            rows = installation.rows_of(candidate, name, options.activation or "relu", options.dtype, **how)
         elif options.precision or options.order != "loop" or options.without:
             raise ValueError("--precision, --order, --without: expected with a target FILE.py:FUNCTION alone.")
         else:
@@ -221,8 +223,8 @@ def _show_findings(reports: Sequence[tuple[installation.Row, Report]], options: 
                               f"--case '{finding.case}'", markup=False, soft_wrap=True)
         if report.findings:
             console.print("", *report.table(row.activation), "", sep="\n", markup=False, soft_wrap=True)
-        for sentence in report.not_checked():
-            console.print(sentence, soft_wrap=True)
+    for sentence in dict.fromkeys(sentence for _, report in reports for sentence in report.not_checked()):
+        console.print(sentence, soft_wrap=True)
 
 
 def _table(title: str) -> Table:

@@ -49,6 +49,7 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
         tensors = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in arrays.items()}
         x, *others = (tensors.get(name) for name in INPUTS)
         h = time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
+        h = h.float() if h.dtype == torch.bfloat16 else h  # which NumPy does not have
         if h.shape != dh.shape:
             return {"h": h.detach().numpy()}
         gradients = torch.autograd.grad(h, list(tensors.values()), torch.from_numpy(dh), allow_unused=True)

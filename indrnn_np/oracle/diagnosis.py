@@ -23,6 +23,7 @@ from .tolerance import rounding
 
 LONGEST = 200  # steps; longer cases add nothing but time
 SHARE = 0.005  # of the error, that a mistake may leave unexplained
+MOST_GUESSES = 24  # of one mistake: what the first cases suggest must hold in all of them
 SLACK = 4      # times the allowed error, that it may leave besides
 CLEAR = 40     # times the allowed error, below which an error is too small to tell one mistake from another
 VAGUE = 0.5    # of the values, beyond which an allowed error of lower precision explains nothing
@@ -120,7 +121,7 @@ def _guesses(mistake: type[Mistake], wrong: set[str], evidence: Sequence[Evidenc
     """Collect the parameters that the wrong cases suggest, each once, in order."""
     gathered = [guess for e in evidence if any(map(e.is_wrong, wrong)) and "h" in e.got
                 and ("dx" in e.got or mistake in FORWARD) for guess in mistake.guesses(e.case, e.got)]
-    return list(dict.fromkeys(gathered))
+    return list(dict.fromkeys(gathered))[:MOST_GUESSES]
 
 
 def _explained(mistake: type[Mistake], guess: Any, wrong: set[str],

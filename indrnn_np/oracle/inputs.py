@@ -139,7 +139,7 @@ STANDARD = {
     "precipitous": Recipe(3, 2, 4, 1, low=20.0, high=60.0),
     "many-neurons": Recipe(2, 1, 1030, 0, inputs=2),
     "many-sequences": Recipe(2, 1030, 1, 0, inputs=2),
-    "many-inputs": Recipe(2, 1, 2, 0, inputs=1030, size=0.1),
+    "many-inputs": Recipe(2, 1, 2, 0, inputs=1030, size=0.02),
     "very-long": Recipe(4100, 1, 2, 0, low=0.5, high=0.9),
 }
 

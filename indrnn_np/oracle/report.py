@@ -60,7 +60,8 @@ class Finding:
         digits = 9 if self.dtype == "float32" else 17
         extra = f". {self.detail}" if self.detail else ""
         extra += f". Looks like: {self.diagnosis}" if self.diagnosis else ""
-        return (f"{self.name}[{index}]: got {self.got:.{digits}g}, want {self.want:.{digits}g}, "
+        verdict = "" if self.verdict in ("wrong", "not finite") else f"{self.verdict}, "
+        return (f"{self.name}[{index}]: {verdict}got {self.got:.{digits}g}, want {self.want:.{digits}g}, "
                 f"allowed error {self.allowed:.2g} {where}{extra}")
 
 
@@ -172,6 +173,7 @@ class Report:
     order : in which the candidate may add up, "loop" or "scan"
     without : what it does not have, of b and h0
     precision : that it computes in, where its arrays are float32 all the same; else None
+    named : whether its cases can be run again by their names
     """
 
     judgements: list[Judgement] = field(default_factory=list)
@@ -180,6 +182,7 @@ class Report:
     order: str = "loop"
     without: tuple[str, ...] = ()
     precision: str | None = None
+    named: bool = True
 
     def add(self, part: Report) -> None:
         """Take in what was found of another activation or precision."""
@@ -261,7 +264,7 @@ class Report:
             wrong = {finding.name for finding in self.findings}
             right = [name for name in dict.fromkeys(j.name for j in self.judgements) if name not in wrong]
             for line, finding in self.summary():
-                lines += ["", line, *([self.reproduce(finding)] if finding.case != "all" else [])]
+                lines += ["", line, *([self.reproduce(finding)] if self.named and finding.case != "all" else [])]
             lines += [f"Right wherever compared: {', '.join(right)}"] if right else []
         return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from .inputs import Case, Recipe, draw
 from .precision import HALF
 from .report import Finding, Report, judge
 from .tolerance import ORDERS
+from .worker import told
 
 Candidate = Callable[..., Mapping[str, Array]]
 Progress = Callable[[int, int], None]
@@ -144,12 +145,13 @@ def verify_case(candidate: Candidate, case: Case) -> Report:
     inputs.check(case)
     named = plan(case.activation, case.precision, only=case.id, dtype=case.dtype.name, order=case.order,
                  without=case.without)
-    part = [(check, each) for check, each in named if _same_arrays(each, case)]
-    if not part:
+    part = named = [(check, each) for check, each in named if _same_arrays(each, case)]
+    if not named:
         few = sum(array.size for array in case.arrays().values()) <= FEW
         part = [(SPECIFICATION, case), *([(COMPLEX_STEP, case)] if few else [])]
     report = Report(order=case.order, without=case.without,
                     precision=case.precision if case.precision != case.dtype.name else None)
+    report.named = bool(named)
     report.add(_run(candidate, part, True, lambda: None))
     return report
 
@@ -169,6 +171,8 @@ def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | 
             raise TypeError(f"activations: expected names; got {type(activation).__name__}.")
     names = [resolve(activation).name for activation in activations]
     for dtype in dtypes:
+        if dtype == "bfloat16":
+            raise ValueError("dtypes: NumPy has no bfloat16, so it travels in float32 arrays: precision='bfloat16'.")
         _one_of("dtypes", dtype, DTYPES)
     if precision is not None:
         _one_of("precision", precision, HALF)
@@ -214,6 +218,7 @@ def _left_out(returned: Sequence[tuple[Case, set[str]]]) -> list[Finding]:
             for name, case in sorted(first.items()) if case is not None]
 
 
+@np.errstate(all="ignore")  # a wrong h may overflow what is right of it
 def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> references.Expected:
     """Return what is right given the candidate's h; the exact values where that h is exact."""
     expected = check.expected(case, outputs["h"])
@@ -222,6 +227,7 @@ def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> refer
     return _fairest(case, outputs, expected)
 
 
+@np.errstate(all="ignore")
 def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], precision: str) -> list[Finding]:
     """Add to each wrong number the likely cause, where one is known."""
     if not any(finding.verdict == "wrong" for finding in findings):
@@ -251,8 +257,7 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
         outputs = _call(candidate, given, case)
         again = _call(candidate, case.arguments(), case) if case.id in REPEATED else outputs
     except (Exception, SystemExit) as error:  # whatever it is, it is the candidate's, and the report's to tell
-        found(getattr(error, "verdict", "crashed"),
-              detail=getattr(error, "detail", f"{type(error).__name__}: {error}"))
+        found(getattr(error, "verdict", "crashed"), detail=getattr(error, "detail", None) or told(error, ""))
         return None
     for name, array in case.arguments().items():
         if not np.array_equal(given[name], array, equal_nan=True):
@@ -276,9 +281,10 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
     if not outputs:
         return outputs
 
-    expected = check.expected(case, outputs.get("h"))
-    if "h" in outputs and check.on_own_h and resolve(case.activation).needs_z:
-        expected = _fairest(case, outputs, expected)
+    with np.errstate(all="ignore"):  # a wrong h may overflow what is right of it
+        expected = check.expected(case, outputs.get("h"))
+        if "h" in outputs and check.on_own_h and resolve(case.activation).needs_z:
+            expected = _fairest(case, outputs, expected)
     for name in (name for name in TENSORS if name in expected.value and name in outputs):
         judgement = judge(check.name, case.id, case.activation, name, outputs[name], expected.value[name],
                           expected.allowed[name], case.precision)

@@ -156,7 +156,7 @@ class Scaled(Mistake):
             large = np.abs(right[name]) > 0.1 * np.abs(right[name]).max()
             if large.any():
                 found.append(float(np.median((got[name] / np.where(large, right[name], 1))[large])))
-        return sorted({round(value, 6) for value in found if abs(value - 1) > 1e-6 and abs(value) > 1e-6})
+        return sorted({round(value, 6) for value in found if abs(value - 1) > 1e-6 and abs(value) > 1e-2})
 
     def backward(self) -> dict[str, Array]:
         return {name: self.guess * value for name, value in super().backward().items()}
