@@ -61,9 +61,9 @@ def test_all_elements_that_are_off_are_counted() -> None:
 def test_a_tensor_is_judged_where_the_median_of_what_is_allowed_is_small_against_its_values(precision: str) -> None:
     limit = max(0.01, 128 * 2.0 ** -{"float16": 11, "bfloat16": 8, "float32": 24, "float64": 53}[precision])
     assert limit == max(SHARP, COARSE * 2.0 ** -FORMATS[precision].bits)
-    want = [-1.0, 1e-3, 7.0, 0.0, 0.0]  # zeros have no share
+    want = [-2.0, 1e-3, 7.0, 0.0, 0.0]  # zeros have no share
     for share, sharp in ((0.99 * limit, True), (limit, True), (1.01 * limit, False)):
-        allowed = [share, INF, 0.0, 1.0, 1.0]
+        allowed = [2 * share, INF, 0.0, 1.0, 1.0]
         assert judged(want, want, allowed, precision=precision, dtype="float64").judged == sharp
         assert judged([*want[:2], 8.0, 0.0, 0.0], want, allowed, precision=precision, dtype="float64").judged, "wrong"
     assert judged([0.0], [0.0], [1.0]).judged, "all zero, and known to be"
