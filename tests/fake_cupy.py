@@ -1,6 +1,7 @@
 """A stand-in for CuPy on machines without a GPU: its arrays refuse to meet NumPy's, as CuPy's do.
 
-Only what the package's CPU-independent code touches: an `ndarray` with a device, and NumPy's functions returning it.
+Only what the package touches: an `ndarray` with a device, NumPy's functions returning it, and kernels, which a C++
+compiler makes for the CPU of the source that CUDA's would have had.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+from cuda_on_cpu import RawModule
+
+from indrnn_np import engines
 
 
 class ndarray(np.ndarray):  # noqa: N801  CuPy's name
@@ -55,6 +59,11 @@ def module() -> ModuleType:
     fake = ModuleType("cupy")
     fake.ndarray, fake.asarray = ndarray, asarray
     fake.__version__ = "0 (pretended)"
+    fake.RawModule = RawModule
+    fake.cuda = SimpleNamespace(
+        get_current_stream=lambda: SimpleNamespace(device_id=-1),
+        runtime=SimpleNamespace(getDevice=lambda: 0, getDeviceCount=lambda: 1),
+    )
     fake.__getattr__ = lambda name: _forwarded(name)
     return fake
 
@@ -70,4 +79,5 @@ def install(monkeypatch: Any) -> ModuleType:
     """Pretend that CuPy is installed and a GPU answers."""
     fake = module()
     monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(engines, "_gpu_answers", lambda: True)
     return fake

@@ -340,7 +340,7 @@ def test_cupy_traces_stay_on_their_device(activation: str, monkeypatch) -> None:
     given = [value for name, value in draw("cupy", SMALL["few"], activation, "float64").arrays().items()
              if name != "dh"]
     here = ir.forward(*given, activation=activation, engine="reference")
-    there = ir.forward(*map(cupy.asarray, given), activation=activation)
+    there = ir.forward(*map(cupy.asarray, given), activation=activation, engine="reference")
     for function in (slopes, gradient_through_time):
         assert array_module.is_cupy(function(there))
         assert np.array_equal(ir.to_numpy(function(there)), function(here))

@@ -1,8 +1,9 @@
 """The same recurrence, faster. An engine is a module with `forward` and `backward` as `recurrence` has them.
 
 It also writes into the caller's buffers. The specification itself is the engine "reference"; "numba" is there where
-Numba is installed, and imported when it is needed. `choose` is the one place that decides which engine runs;
-`recurrent_forward` and `recurrent_backward` are the recurrence alone, on an engine, behind the door.
+Numba is installed; "cuda" and "cuda_sequential", which run CuPy arrays, where a GPU answers. `choose` is the one place
+that decides which engine runs; `recurrent_forward` and `recurrent_backward` are the recurrence alone, on an engine,
+behind the door.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from .. import checks
 from ..activations import Activation, is_builtin, resolve
-from ..array_module import Array, is_cupy
+from ..array_module import Array, is_cupy, require_cupy
 from ..recurrence import RecurrenceGradients
 
 
@@ -35,12 +36,17 @@ class Engine(Protocol):
         """
 
 
-_ENGINES = ("reference", "numpy", "numba")  # from the specification to the fastest
+_ON_THE_CPU = ("reference", "numpy", "numba")  # from the specification to the fastest
+_ON_A_GPU = ("cuda_sequential", "cuda")
 
 
 def available() -> tuple[str, ...]:
-    """Name the engines that run on this machine, the specification first, the fastest last."""
-    return tuple(name for name in _ENGINES if name != "numba" or _numba_works())
+    """Name the engines that run on this machine: the specification, then the CPU's, then the GPU's, fastest last."""
+    return _on_the_cpu() + (_ON_A_GPU if _gpu_answers() else ())
+
+
+def _on_the_cpu() -> tuple[str, ...]:
+    return tuple(name for name in _ON_THE_CPU if name != "numba" or _numba_works())
 
 
 @cache
@@ -55,11 +61,23 @@ def _numba_works() -> bool:
     return True
 
 
+@cache
+def _gpu_answers() -> bool:
+    """Whether CuPy is installed and finds a GPU."""
+    if find_spec("cupy") is None:
+        return False
+    try:
+        require_cupy()
+    except Exception:  # no driver, or one that is too old: then there is no GPU
+        return False
+    return True
+
+
 def choose(engine: str | None, array: Array, activation: Activation) -> str:
     """Decide which engine runs arrays like this one through this activation.
 
-    None chooses: CuPy arrays, complex numbers and a user's own activation run on the specification, all else on
-    the fastest engine installed.
+    None chooses: complex numbers and a user's own activation run on the specification, CuPy arrays on "cuda", all else
+    on the fastest engine for the CPU that is installed.
 
     Raises
     ------
@@ -67,20 +85,29 @@ def choose(engine: str | None, array: Array, activation: Activation) -> str:
         There is no such engine, or it cannot run these arrays or this activation.
     TypeError
         The engine is not a name.
+    ModuleNotFoundError, RuntimeError
+        It is one for a GPU, and there is no CuPy, or no GPU answers.
     """
     obstacle = _beyond_the_fast(array, activation)
     if engine is None:
-        return "reference" if obstacle else available()[-1]
+        return "reference" if obstacle else "cuda" if is_cupy(array) else _on_the_cpu()[-1]
     if not isinstance(engine, str):
         raise TypeError(f"engine: expected a name or None; got {type(engine).__name__}.")
     if engine == "numba" and not _numba_works():
         raise ValueError("engine: 'numba' needs Numba: pip install 'indrnn-np[fast]'. None chooses what is there.")
-    if engine not in _ENGINES:
+    if engine not in _ON_THE_CPU + _ON_A_GPU:
         near = get_close_matches(engine, available(), n=1)
         raise ValueError(f"engine: expected one of {', '.join(available())}, or None to choose; got {engine!r}."
                          + (f" Did you mean {near[0]!r}?" if near else ""))
-    if engine != "reference" and obstacle:
-        raise ValueError(f"engine: {engine!r} does not run {obstacle}; use 'reference', or None to choose.")
+    if engine != "reference":
+        if obstacle:
+            raise ValueError(f"engine: {engine!r} does not run {obstacle}; use 'reference', or None to choose.")
+        if is_cupy(array) and engine in _ON_THE_CPU:
+            raise ValueError(f"engine: {engine!r} does not run CuPy arrays; use 'cuda', or None to choose.")
+        if engine in _ON_A_GPU and not is_cupy(array):
+            require_cupy()
+            raise ValueError(f"engine: {engine!r} runs CuPy arrays; got NumPy's. Move them: cupy.asarray(x); or None "
+                             "to choose.")
     return engine
 
 
@@ -155,8 +182,6 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
 
 def _beyond_the_fast(array: Array, activation: Activation) -> str:
     """Say what the fast engines cannot run here; empty where they can."""
-    if is_cupy(array):
-        return "CuPy arrays"
     if array.dtype.char not in ("f", "d"):
         return f"{array.dtype.name} arrays"
     if not is_builtin(activation):

@@ -1,0 +1,50 @@
+// The second rung: as the first, bit for bit, but each thread has asked for the next AHEAD steps before it needs them.
+//
+// A thread does not wait for a load until it uses what was loaded. So it keeps a ring of AHEAD registers: what step t
+// takes from its place, the load for step t + AHEAD fills again. Memory then has AHEAD rows of every column in flight,
+// and the time of a step falls from its latency (some 600 ns) to latency / AHEAD, until either bandwidth or the chain
+// h_{t−1} → h_t (some 13 cycles for ReLU) is what limits.
+//
+// The loops over the ring are unrolled, since registers cannot be indexed. The first loop has no question to ask, for
+// all that it loads is there; the second does the last rounds. A row is read before the row AHEAD steps earlier is
+// written, so h may be a.
+
+extern "C" __global__ void __launch_bounds__(128, 1)
+forward_prefetch(const real* a, const real* u, const real* h0, real* h,
+                 int64 T, int64 columns, int64 neurons, real alpha) {
+    int64 c;
+    if (!mine(columns, c)) return;
+    const Column column{{alpha}, u[c % neurons]};
+    const real* load = a + c;  // where the next load is from,
+    real* store = h + c;       // and the next state goes to: they only ever move on by a row
+
+    real ring[AHEAD];
+    #pragma unroll
+    for (int j = 0; j < AHEAD; ++j) {
+        if (j < T) { ring[j] = *load; load += columns; }
+    }
+
+    real h_prev = h0[c];
+    int64 t = 0;
+    for (; t + 2 * AHEAD <= T; t += AHEAD) {
+        #pragma unroll
+        for (int j = 0; j < AHEAD; ++j) {
+            h_prev = column.step(ring[j], h_prev);                                              // (i), (ii)
+            ring[j] = *load;
+            load += columns;
+            *store = h_prev;
+            store += columns;
+        }
+    }
+    for (; t < T; t += AHEAD) {
+        #pragma unroll
+        for (int j = 0; j < AHEAD; ++j) {
+            if (t + j < T) {
+                h_prev = column.step(ring[j], h_prev);
+                if (t + j + AHEAD < T) { ring[j] = *load; load += columns; }
+                *store = h_prev;
+                store += columns;
+            }
+        }
+    }
+}
