@@ -178,7 +178,7 @@ def _run_suite(options: argparse.Namespace) -> int:
                                   range(1, min(2, bench.cores()) + 1)))
     results = [bench.measure(shape, range(options.repeats + 1), activation, cores, subject)
                for subject, shape, activation, cores in _progress(plan, "Measuring")]
-    growth = [bench.grow(engine, letter) for engine in engines.available()[1:] for letter in "TBN"]
+    growth = [bench.grow(engine, letter) for engine in engines.on_the_cpu()[1:] for letter in "TBN"]
     if options.json:
         print(json.dumps(bench.describe() | {"results": [result.as_dict() for result in results],
                                              "growth": [dataclasses.asdict(line) for line in growth]}))
@@ -289,7 +289,7 @@ def _show_bench(outcome: Result) -> None:
 def _show_suite(results: Sequence[Result], growth: Sequence[bench.Growth]) -> None:
     """Print a line for each measurement: the fastest engine's and the NumPy engine's ratios."""
     table = _table("Forward and backward, float32; medians of a run")
-    fastest = engines.available()[-1]
+    fastest = engines.on_the_cpu()[-1]
     for heading in ("", "T, B, N", "σ", "cores", f"{fastest}\nms", "÷ foot-\nprint", "÷ fastest\npeer",
                     "numpy ÷\nPyTorch", "memory ÷\nresults"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)

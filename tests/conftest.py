@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.util import find_spec
+from shutil import which
 
 import hypothesis
 import pytest
@@ -21,13 +22,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    everything = item.config.getoption("--all-extras")
     for marker in item.iter_markers("extra"):
         name = marker.args[0]
         if find_spec(MODULES[name]) is None:
-            reason = f"needs the extra {name!r}: pip install '.[{name}]'"
-            if item.config.getoption("--all-extras"):
-                pytest.fail(reason)
-            pytest.skip(reason)
+            _leave_out(f"needs the extra {name!r}: pip install '.[{name}]'", everything)
+    for marker in item.iter_markers("program"):
+        if which(marker.args[0]) is None:
+            _leave_out(f"needs the program {marker.args[0]}", everything or bool(os.environ.get("CI")))
+
+
+def _leave_out(reason: str, is_a_failure: bool) -> None:
+    if is_a_failure:
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -39,7 +39,7 @@ class Function:
     """A kernel that is launched on the CPU, on arrays in its memory."""
 
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
-        self.launch, self.shuffle = getattr(library, f"on_cpu_{name}"), library.on_cpu_shuffle
+        self.launch = getattr(library, f"on_cpu_{name}")
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         values = [ctypes.c_void_p(v.ctypes.data) if isinstance(v, np.ndarray) else NUMBERS[np.dtype(type(v)).char](v)
@@ -62,10 +62,19 @@ def folder() -> Path:
     return Path(kept.name)
 
 
-@cache
+LOADED: dict[Path, ctypes.CDLL] = {}
+
+
 def built(code: str, options: tuple[str, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Compile and load."""
-    return ctypes.CDLL(str(compiled(code, options, flags)))
+    """Compile and load, once."""
+    path = compiled(code, options, flags)
+    return LOADED[path] if path in LOADED else LOADED.setdefault(path, ctypes.CDLL(str(path)))
+
+
+def shuffle(order: int) -> None:
+    """Let the threads of a block run in another order, in all kernels loaded so far."""
+    for library in LOADED.values():
+        library.on_cpu_shuffle(order)
 
 
 def compiled(code: str, options: tuple[str, ...], flags: tuple[str, ...]) -> Path:

@@ -120,11 +120,11 @@ def test_the_chooser_takes_the_fastest_engine_that_can() -> None:
     a, u = np.ones((2, 1, 3)), np.ones(3)
     mine = ir.Activation("mine", np.tanh, np.cos)
     assert ir.engines.available()[0] == "reference"
-    assert ir.engines.choose(None, a, ir.ACTIVATIONS["tanh"]) == ir.engines.available()[-1]
+    assert ir.engines.choose(None, a, ir.ACTIVATIONS["tanh"]) == ir.engines.on_the_cpu()[-1]
     assert ir.engines.choose(None, a + 0j, ir.ACTIVATIONS["tanh"]) == "reference"
     assert ir.engines.choose(None, a, mine) == "reference"
     assert ir.engines.choose("reference", a, ir.ACTIVATIONS["tanh"]) == "reference"
-    assert ir.forward(a, np.ones((2, 3)), np.ones(2)).engine == ir.engines.available()[-1]
+    assert ir.forward(a, np.ones((2, 3)), np.ones(2)).engine == ir.engines.on_the_cpu()[-1]
     assert ir.recurrent_forward(a + 0j, u + 0j).dtype == np.complex128
 
 
@@ -138,7 +138,7 @@ def test_without_numba_the_numpy_engine_is_chosen_and_nothing_is_said(broken: bo
         with monkeypatch.context() as without:
             without.setattr(ir.engines, "find_spec", lambda name: broken or None)
             without.setattr(ir.engines, "get", get)
-            assert ir.engines.available() == ("reference", "numpy")
+            assert ir.engines.on_the_cpu() == ("reference", "numpy")
             assert ir.engines.choose(None, np.ones(1), ir.ACTIVATIONS["relu"]) == "numpy"
             with pytest.raises(ValueError, match=r"engine: 'numba' needs Numba: pip install 'indrnn-np\[fast\]'"):
                 ir.engines.choose("numba", np.ones(1), ir.ACTIVATIONS["relu"])

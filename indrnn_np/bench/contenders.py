@@ -80,7 +80,7 @@ def _recurrence(given: Given) -> dict[str, Run]:
     h = engines.recurrent_forward(a, u, activation=activation)
     drive = a if resolve(activation).needs_z else None
     found: dict[str, Run] = {}
-    for engine in engines.available():
+    for engine in engines.on_the_cpu():
         how: dict[str, Any] = {"activation": activation, "engine": engine}
         found[f"{engine}, forward"] = partial(engines.recurrent_forward, a, u, **how)
         found[f"{engine}, backward"] = partial(engines.recurrent_backward, dh, h, drive, u, **how)
@@ -90,12 +90,12 @@ def _recurrence(given: Given) -> dict[str, Run]:
     def into_buffers() -> None:
         h = engines.recurrent_forward(a, u, activation=activation, out=buffers[0])
         engines.recurrent_backward(dh, h, drive, u, activation=activation, out=buffers[1])
-    return found | {f"{engines.available()[-1]} into buffers, both": into_buffers}
+    return found | {f"{engines.on_the_cpu()[-1]} into buffers, both": into_buffers}
 
 
 def _layer(given: Given) -> dict[str, Run]:
     found: dict[str, Run] = {}
-    for engine in engines.available():
+    for engine in engines.on_the_cpu():
         forward = partial(layer.forward, given.x, given.W, given.u, given.b, activation=given.activation, engine=engine)
         found[f"{engine}, forward"] = forward
         found[f"{engine}, backward"] = partial(layer.backward, given.dh, forward())

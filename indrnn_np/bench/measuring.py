@@ -103,8 +103,8 @@ def measure(shape: tuple[int, int, int], rounds: Iterable[object], activation: s
         if counted < 1:
             raise ValueError(f"rounds: expected at least two, one of them to warm up; got {counted + 1}.")
         needed = given.a.nbytes * (2 if subject == "recurrence" else 3)
-        peak = {engine: _peak(found, engine) / needed for engine in engines.available()}
-    for engine in engines.available():
+        peak = {engine: _peak(found, engine) / needed for engine in engines.on_the_cpu()}
+    for engine in engines.on_the_cpu():
         samples[f"{engine}, both"] = [forward + backward for forward, backward in zip(
             samples[f"{engine}, forward"], samples[f"{engine}, backward"], strict=True)]
     seconds = {name: median(times[1:]) for name, times in samples.items()}

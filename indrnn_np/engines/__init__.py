@@ -36,17 +36,18 @@ class Engine(Protocol):
         """
 
 
-_ON_THE_CPU = ("reference", "numpy", "numba")  # from the specification to the fastest
-_ON_A_GPU = ("cuda_sequential", "cuda")
+ON_THE_CPU = ("reference", "numpy", "numba")  # from the specification to the fastest
+ON_A_GPU = ("cuda_sequential", "cuda")
 
 
 def available() -> tuple[str, ...]:
     """Name the engines that run on this machine: the specification, then the CPU's, then the GPU's, fastest last."""
-    return _on_the_cpu() + (_ON_A_GPU if _gpu_answers() else ())
+    return on_the_cpu() + (ON_A_GPU if _gpu_answers() else ())
 
 
-def _on_the_cpu() -> tuple[str, ...]:
-    return tuple(name for name in _ON_THE_CPU if name != "numba" or _numba_works())
+def on_the_cpu() -> tuple[str, ...]:
+    """Name the engines that run NumPy arrays on this machine, the fastest last."""
+    return tuple(name for name in ON_THE_CPU if name != "numba" or _numba_works())
 
 
 @cache
@@ -90,21 +91,21 @@ def choose(engine: str | None, array: Array, activation: Activation) -> str:
     """
     obstacle = _beyond_the_fast(array, activation)
     if engine is None:
-        return "reference" if obstacle else "cuda" if is_cupy(array) else _on_the_cpu()[-1]
+        return "reference" if obstacle else "cuda" if is_cupy(array) else on_the_cpu()[-1]
     if not isinstance(engine, str):
         raise TypeError(f"engine: expected a name or None; got {type(engine).__name__}.")
     if engine == "numba" and not _numba_works():
         raise ValueError("engine: 'numba' needs Numba: pip install 'indrnn-np[fast]'. None chooses what is there.")
-    if engine not in _ON_THE_CPU + _ON_A_GPU:
+    if engine not in ON_THE_CPU + ON_A_GPU:
         near = get_close_matches(engine, available(), n=1)
         raise ValueError(f"engine: expected one of {', '.join(available())}, or None to choose; got {engine!r}."
                          + (f" Did you mean {near[0]!r}?" if near else ""))
     if engine != "reference":
         if obstacle:
             raise ValueError(f"engine: {engine!r} does not run {obstacle}; use 'reference', or None to choose.")
-        if is_cupy(array) and engine in _ON_THE_CPU:
+        if is_cupy(array) and engine in ON_THE_CPU:
             raise ValueError(f"engine: {engine!r} does not run CuPy arrays; use 'cuda', or None to choose.")
-        if engine in _ON_A_GPU and not is_cupy(array):
+        if engine in ON_A_GPU and not is_cupy(array):
             require_cupy()
             raise ValueError(f"engine: {engine!r} runs CuPy arrays; got NumPy's. Move them: cupy.asarray(x); or None "
                              "to choose.")

@@ -14,18 +14,23 @@ import numpy as np
 
 from .. import engines, layer
 from ..activations import resolve
-from ..array_module import Array
+from ..array_module import Array, to_cupy, to_numpy
 from .verification import Candidate
 
 TORCH_ACTIVATIONS = ("relu", "tanh")  # the two that torch.nn.RNN has
 
 
 def from_engine(name: str) -> Candidate:
-    """Return one layer of this package on the engine of that name."""
+    """Return one layer of this package on the engine of that name, on a GPU if that is where it runs."""
+    move = to_cupy if name in engines.ON_A_GPU else to_numpy
+
     def candidate(x: Array, W: Array, u: Array, dh: Array, activation: str, b: Array | None = None,
                   h0: Array | None = None) -> dict[str, Array]:
+        x, W, u, dh = map(move, (x, W, u, dh))
+        b, h0 = (None if each is None else move(each) for each in (b, h0))
         trace = layer.forward(x, W, u, b, h0, activation, engine=name)
-        return {"h": trace.h, **layer.backward(dh, trace)._asdict()}
+        return {"h": to_numpy(trace.h)} | {
+            name: to_numpy(gradient) for name, gradient in layer.backward(dh, trace)._asdict().items()}
     return candidate
 
 

@@ -56,7 +56,8 @@ def rows(engine: str | None = None, activation: str | None = None, dtype: str | 
     for implementation in here if engine is None else (engine,):
         candidate = candidates.torch_rnn() if implementation == PEER else candidates.from_engine(implementation)
         known = candidates.TORCH_ACTIVATIONS if implementation == PEER else (*NAMES, *([name] if name else []))
-        found += [Row(implementation, each, precision, candidate) for each in dict.fromkeys(known)
+        how: dict[str, Any] = {"order": "scan"} if implementation == "cuda" else {}  # it may cut time into slices
+        found += [Row(implementation, each, precision, candidate, how) for each in dict.fromkeys(known)
                   for precision in DTYPES if name in (None, each) and dtype in (None, precision)]
     if not found:
         raise ValueError(f"activation: {engine} knows {', '.join(candidates.TORCH_ACTIVATIONS)}; got {activation!r}.")

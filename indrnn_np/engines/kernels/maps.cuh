@@ -47,10 +47,11 @@ struct Clamp {  // h → min(hi, max(lo, s h + c))
     real c, lo, hi;
     bool is_tame;
 
-    // After the run so far, step t of forward, (i) and (ii). Where u = 0 the step forgets, so 0 · inf is 0.
+    // After the run so far, step t of forward, (i) and (ii). (Where u = 0, 0 · inf makes the ends NaN, which clamp
+    // nothing, and what the run then returns is multiplied by that u.)
     __device__ __forceinline__ void then(const Column& column, real a) {
         const real u = column.u;
-        const real one = column.step(a, u == real(0) ? real(0) : lo), other = column.step(a, u == real(0) ? real(0) : hi);
+        const real one = column.step(a, lo), other = column.step(a, hi);
         s = product((double)u, s);
         c = sum(a, product(u, c));
         lo = u < real(0) ? other : one;

@@ -1,0 +1,433 @@
+"""The CUDA kernels compute the recurrence: their own source, run on the CPU, through the launcher that a GPU has.
+
+CuPy's part is played by a stand-in whose arrays refuse NumPy's. What a C++ compiler makes of exp and tanh is not what
+CUDA's does; all else, each addition and the order of it, is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import cuda_on_cpu
+import fake_cupy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import cases, remembers
+from tally import Tally
+
+import indrnn_np as ir
+from indrnn_np.engines import cuda
+from indrnn_np.engines.cuda import Plan
+from indrnn_np.oracle import installation, references
+from indrnn_np.oracle.inputs import STANDARD, Case, draw
+from indrnn_np.oracle.report import judge
+
+pytestmark = pytest.mark.program("g++")
+
+PIECEWISE_LINEAR = [name for name in installation.NAMES if name not in cuda.SMOOTH]
+COMPOSE = ("identity", "relu")
+SHAPES = [(1, 1, 1), (2, 3, 1), (3, 1, 33), (4, 1, 5), (5, 2, 130), (7, 1, 3), (8, 1, 3), (9, 1, 3), (11, 1, 129),
+          (61, 2, 2)]
+PLAIN, AHEAD = Plan("plain"), Plan("prefetch", ahead=4)  # rounds of 4: T = 1 to 9 meets each way to begin and end
+SLICES = Plan("slices", columns=4, slices=4, steps=3)    # tiles of 12
+PLANS = {"plain": PLAIN, "prefetch": AHEAD, "slices": SLICES}
+
+
+@pytest.fixture(autouse=True)
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    cuda._function.cache_clear()
+    yield fake_cupy.install(monkeypatch)
+    cuda._function.cache_clear()
+
+
+class Given:
+    """Random arguments of the recurrence, on the CPU and on the pretended GPU."""
+
+    def __init__(self, shape: tuple[int, int, int], dtype: str, activation: str, seed: int = 0,
+                 scale: float = 1.0) -> None:
+        rng = np.random.default_rng(seed)
+        _, B, N = shape
+        self.σ = ir.activations.resolve(activation)
+        self.a, self.dh = (scale * rng.standard_normal(shape).astype(dtype) for _ in "ad")
+        self.u, self.h0 = rng.uniform(-1.2, 1.2, N).astype(dtype), scale * rng.standard_normal((B, N)).astype(dtype)
+
+    def here(self) -> tuple[np.ndarray, ir.RecurrenceGradients]:
+        """What the specification makes of them."""
+        with np.errstate(all="ignore"):
+            h = ir.recurrence.forward(self.a, self.u, self.h0, self.σ)
+            return h, ir.recurrence.backward(self.dh, h, self.a, self.u, self.h0, self.σ)
+
+    def forward(self, plan: Plan | None) -> np.ndarray:
+        """Return h as the kernel has it."""
+        a, u, h0 = map(fake_cupy.asarray, (self.a, self.u, self.h0))
+        return cuda.forward(a, u, h0, self.σ, plan=plan).get()
+
+    def backward(self, h: np.ndarray, plan: Plan | None) -> dict[str, np.ndarray]:
+        """Return the gradients and db as the kernel has them, on this h."""
+        dh, h, a, u, h0 = map(fake_cupy.asarray, (self.dh, h, self.a, self.u, self.h0))
+        db = fake_cupy.asarray(np.full_like(self.u, np.nan))
+        gradients = cuda.backward(dh, h, a if self.σ.needs_z else None, u, h0, self.σ, db=db, plan=plan)
+        return {"db": db.get()} | {name: value.get() for name, value in gradients._asdict().items()}
+
+
+def same_bits(got: np.ndarray, want: np.ndarray) -> bool:
+    """Equal, NaN where NaN, and subnormal numbers kept."""
+    return got.dtype == want.dtype and np.array_equal(got, want, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", PIECEWISE_LINEAR)
+@pytest.mark.parametrize("kernel", ["plain", "prefetch"])
+def test_a_sequential_kernel_has_the_bits_of_the_specification(kernel: str, activation: str, dtype: str) -> None:
+    """Also of numbers so small that they are subnormal, where CuPy's own kernels flush."""
+    tiny = 4 * float(np.finfo(dtype).tiny)
+    for shape in SHAPES:
+        for scale in (1.0, tiny):
+            case = Given(shape, dtype, activation, scale=scale)
+            h, gradients = case.here()
+            assert same_bits(case.forward(PLANS[kernel]), h)
+            got = case.backward(h, PLANS[kernel])
+            assert same_bits(got["da"], gradients.da)
+            assert same_bits(got["dh0"], gradients.dh0)
+    assert np.count_nonzero((h != 0) & (abs(h) < np.finfo(dtype).tiny)), "no subnormal number was met"
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", installation.NAMES)
+def test_the_two_sequential_kernels_have_each_other_s_bits(activation: str, dtype: str) -> None:
+    for shape in SHAPES:
+        case = Given(shape, dtype, activation)
+        h = case.forward(PLAIN)
+        assert same_bits(case.forward(AHEAD), h)
+        plain, ahead = case.backward(h, PLAIN), case.backward(h, AHEAD)
+        assert all(same_bits(ahead[name], plain[name]) for name in plain)
+
+
+class OnPlan:
+    """The launcher kept to one plan, as an engine; forward falls back where slices have no forward."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def layer(self, case: Case) -> dict[str, np.ndarray]:
+        """Run a whole layer."""
+        composes = self.plan.kernel != "slices" or case.activation in COMPOSE
+        a = case.x @ case.W.T + case.b
+        arrays = {"a": a, "u": case.u, "h0": case.h0, "dh": case.dh}
+        a, u, h0, dh = map(fake_cupy.asarray, arrays.values())
+        σ = ir.activations.resolve(case.activation)
+        h = cuda.forward(a, u, h0, σ, plan=self.plan if composes else AHEAD)
+        db = fake_cupy.asarray(np.empty_like(case.u))
+        da, du, dh0 = (each.get() for each in cuda.backward(dh, h, a, u, h0, σ, db=db, plan=self.plan))
+        rows = da.reshape(-1, len(case.u))
+        return {"h": h.get(), "du": du, "db": db.get(), "dh0": dh0, "dx": (rows @ case.W).reshape(case.x.shape),
+                "dW": rows.T @ case.x.reshape(len(rows), -1)}
+
+
+def judged(kernel: str, case: Case) -> list[Any]:
+    """Judge all tensors of one case."""
+    got = OnPlan(PLANS[kernel]).layer(case)
+    with np.errstate(all="ignore"):
+        expected = references.specification(case, got["h"])
+    return [judge("", case.id, case.activation, name, got[name], want, expected.allowed[name])
+            for name, want in expected.value.items()]
+
+
+def check_against_the_specification(kernel: str, examples: int, longest: int) -> None:
+    order = "scan" if kernel == "slices" else "loop"
+    tally = Tally(f"{kernel} kernels, up to T = {longest}")
+
+    @given(cases(longest=longest, order=order))
+    @settings(max_examples=examples)
+    def claim(case: Case) -> None:
+        judgements = judged(kernel, case)
+        assert all(j.right for j in judgements), [j for j in judgements if not j.right]
+        tally.note(remembers(case) and sum(j.judged for j in judgements) >= 3, max(j.ratio for j in judgements))
+
+    claim()
+    tally.require(0.4)
+
+
+@pytest.mark.parametrize("kernel", PLANS)
+def test_a_kernel_stays_within_the_derived_error_in_every_regime(kernel: str) -> None:
+    check_against_the_specification(kernel, examples=100, longest=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", PLANS)
+def test_a_kernel_stays_within_the_derived_error_in_every_regime_at_length(kernel: str) -> None:
+    check_against_the_specification(kernel, examples=3000, longest=400)
+
+
+@pytest.mark.parametrize(("engine", "activation"), [
+    ("cuda", "relu"), ("cuda", "softplus"), ("cuda_sequential", "leaky_relu(0.125)"), ("cuda_sequential", "tanh")])
+def test_the_engines_pass_the_oracle(engine: str, activation: str) -> None:
+    report = installation.rows(engine, activation, "float32")[0].verify()
+    assert report.passed, report
+
+
+@pytest.mark.parametrize(("kernel", "right", "wrong"), [
+    ("plain", "product(dz, h_prev)", "product(dz, h[at])"),
+    ("prefetch", "product(dz, now.h_prev)", "product(dz, h_now)"),
+    ("prefetch", "t - j - AHEAD > 0 ? h[load - columns] : start", "start"),
+    ("prefetch", "if (t + j + AHEAD < T) { ring[j] = *load; load += columns; }", ""),
+    ("slices", "real(s * dz + c)", "c"),
+    ("slices", "lo = u < real(0) ? other : one;", "lo = one;"),
+    ("slices", "du_of[slice][me.x]", "du_of[0][me.x]"),
+])
+def test_a_fault_in_the_source_is_seen(kernel: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = cuda.source
+    assert right in source(f"forward_{PLANS[kernel].kernel}", PLANS[kernel]) + source("backward_", PLANS[kernel])
+    monkeypatch.setattr(cuda, "source", lambda name, plan: source(name, plan).replace(right, wrong))
+    found = (draw("planted", recipe, "relu", "float32", order="scan") for recipe in STANDARD.values())
+    assert any(not j.right for case in found for j in judged(kernel, case))
+
+
+# NaN, inf and overflow.
+
+
+def extreme(kind: int, shape: tuple[int, int, int], dtype: str, activation: str, seed: int) -> Given:
+    """Arguments in which something leaves the finite numbers, in one of eight ways."""
+    case = Given(shape, dtype, activation, seed)
+    rng = np.random.default_rng(seed)
+    N, big = shape[2], 1e38 if dtype == "float32" else 1e308
+
+    def somewhere(array: np.ndarray, value: float, share: float = 0.02) -> None:
+        array[rng.random(array.shape) < share] = value
+
+    if kind == 0:
+        case.u = rng.uniform(1.5, 5, N)
+    elif kind == 1:
+        case.u = -rng.uniform(1.5, 5, N)
+    elif kind == 2:
+        case.u = np.zeros(N)
+        somewhere(case.h0, np.inf, 0.5)
+    elif kind == 3:
+        case.u = rng.choice([0.0, -0.0, 1, -1, 2, -2, 1e20, -1e20, np.inf, np.nan], N)
+    elif kind == 4:
+        somewhere(case.a, np.inf)
+        somewhere(case.dh, -np.inf)
+    elif kind == 5:
+        somewhere(case.a, np.nan)
+        somewhere(case.dh, np.nan)
+    elif kind == 6:
+        somewhere(case.a, -np.inf)
+        somewhere(case.h0, np.nan, 0.3)
+        somewhere(case.u, 0, 0.3)
+    else:
+        case.a, case.u = case.a * case.a.dtype.type(big / 8), rng.uniform(-2, 2, N)
+    case.u = case.u.astype(dtype)
+    return case
+
+
+def check_extremes(kernel: str, per_kind: int) -> None:
+    tally = Tally(f"{kernel} kernels: NaN, inf and overflow")
+    for seed in range(8 * per_kind):
+        activation, dtype = installation.NAMES[seed // 8 % len(installation.NAMES)], installation.DTYPES[seed // 56 % 2]
+        shape = tuple(int(n) for n in np.random.default_rng(seed).integers((1, 1, 1), (80, 3, 9)))
+        case = extreme(seed % 8, shape, dtype, activation, seed)
+        with np.errstate(all="ignore"):
+            h, gradients = case.here()
+        pairs = []
+        if kernel != "slices" or activation in COMPOSE:
+            pairs = [(case.forward(PLANS[kernel]), h)]
+        got = case.backward(h, PLANS[kernel])
+        pairs += [(got["da"], gradients.da), (got["dh0"], gradients.dh0)]
+        for came, want in pairs:
+            assert np.array_equal(np.isnan(came), np.isnan(want)), (seed, kernel, activation, dtype)
+            if kernel != "slices" and activation in PIECEWISE_LINEAR:
+                assert same_bits(came, want)
+            elif activation in PIECEWISE_LINEAR:  # tanh of something near overflow may or may not pass it
+                assert np.array_equal(np.isinf(came), np.isinf(want)), (seed, kernel, activation, dtype)
+                assert np.array_equal(came[np.isinf(came)], want[np.isinf(want)])
+        tally.note(not all(np.isfinite(want).all() for _, want in pairs))
+    tally.require(0.5)
+
+
+@pytest.mark.parametrize("kernel", PLANS)
+def test_nan_inf_and_overflow_go_the_way_of_the_loop(kernel: str) -> None:
+    check_extremes(kernel, per_kind=28)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", PLANS)
+def test_nan_inf_and_overflow_go_the_way_of_the_loop_at_length(kernel: str) -> None:
+    check_extremes(kernel, per_kind=560)
+
+
+@pytest.mark.parametrize("guard", ["if (!is_tame || !(magnitude(h) < SMALL)) return false;",
+                                   "if (!is_tame || !(magnitude(dz) < SMALL)) return false;"])
+def test_each_guard_of_the_slices_is_needed(guard: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = cuda.source
+    assert guard in source("forward_slices", SLICES)
+    monkeypatch.setattr(cuda, "source", lambda name, plan: source(name, plan).replace(guard, ""))
+    with pytest.raises(AssertionError):
+        check_extremes("slices", per_kind=28)
+
+
+# What holds of every call.
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("kernel", PLANS)
+def test_threads_in_any_order_give_the_same_bits(kernel: str, activation: str) -> None:
+    """A kernel that missed a barrier, or added up in the order in which threads come, would not."""
+    case = Given((50, 3, 5), "float32", activation)
+    h, _ = case.here()
+    results = []
+    for order in (0, 0, 1, 5, 11):  # the first call compiles
+        cuda_on_cpu.shuffle(order)
+        forward = [case.forward(PLANS[kernel])] if kernel != "slices" or activation in COMPOSE else []
+        results.append([*forward, *case.backward(h, PLANS[kernel]).values()])
+    cuda_on_cpu.shuffle(0)
+    assert all(all(map(same_bits, result, results[0])) for result in results)
+
+
+def test_a_missing_barrier_is_seen_by_the_order_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = cuda.source
+    monkeypatch.setattr(cuda, "source", lambda name, plan: source(name, plan).replace("__syncthreads();", "", 1))
+    with pytest.raises(AssertionError):
+        test_threads_in_any_order_give_the_same_bits("slices", "relu")
+
+
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize("kernel", PLANS)
+def test_results_may_be_written_over_the_argument(kernel: str, activation: str, dtype: str) -> None:
+    case = Given((61, 2, 5), dtype, activation)
+    a, u, h0 = map(fake_cupy.asarray, (case.a, case.u, case.h0))
+    plan = AHEAD if kernel == "slices" and activation not in COMPOSE else PLANS[kernel]
+    apart = case.forward(plan)
+    over = fake_cupy.asarray(case.a)
+    assert cuda.forward(over, u, h0, case.σ, out=over, plan=plan) is over
+    assert same_bits(over.get(), apart)
+    separate, over = case.backward(apart, PLANS[kernel]), fake_cupy.asarray(case.dh)
+    gradients = cuda.backward(over, fake_cupy.asarray(apart), a, u, h0, case.σ, out=over, plan=PLANS[kernel])
+    assert gradients.da is over
+    assert all(same_bits(value.get(), separate[name]) for name, value in gradients._asdict().items())
+
+
+@pytest.mark.parametrize("kernel", PLANS)
+def test_where_subnormal_numbers_are_flushed_the_derived_error_holds(kernel: str, monkeypatch) -> None:
+    """As CUDA's own exp and tanh do under CuPy, and the products of slopes; here everything does."""
+    monkeypatch.setattr(cuda, "OPTIONS", (*cuda.OPTIONS, "-DFLUSH"))
+    check_against_the_specification(kernel, examples=30, longest=60)
+    a = np.full((4, 1, 1), np.finfo("f4").tiny / 4)
+    case = Given(a.shape, "float32", "relu")
+    case.a, case.h0 = a, np.zeros((1, 1), "f4")
+    assert (case.forward(PLANS[kernel]) == 0).all(), "nothing was flushed"
+
+
+def test_the_shape_decides_which_kernel_runs() -> None:
+    relu, tanh = ir.ACTIVATIONS["relu"], ir.ACTIVATIONS["tanh"]
+    f4, f8 = np.dtype("f4"), np.dtype("f8")
+    small, large, short = (5000, 1, 512), (150, 128, 2048), (10, 1, 512)
+    assert cuda.fastest("forward", relu, f4, small) == Plan("slices", columns=8, slices=64, steps=8)
+    assert cuda.fastest("backward", tanh, f8, (784, 32, 128)) == Plan("slices", columns=32, slices=16, steps=4)
+    for direction, σ, shape in (("forward", tanh, small), ("forward", relu, large), ("backward", relu, large),
+                                ("backward", tanh, short)):
+        assert cuda.fastest(direction, σ, f4, shape) == cuda.sequential(direction, σ, f4)
+    assert cuda.sequential("forward", relu, f4).ahead == 2 * cuda.sequential("forward", relu, f8).ahead == 64
+
+
+def test_cupy_arrays_run_on_the_gpu_unless_another_engine_is_named() -> None:
+    case = Given((70, 2, 5), "float32", "relu")
+    a, u, h0, dh = map(fake_cupy.asarray, (case.a, case.u, case.h0, case.dh))
+    assert ir.engines.available()[-2:] == ("cuda_sequential", "cuda")
+    assert ir.engines.choose(None, a, case.σ) == "cuda"
+    assert ir.engines.choose("reference", a, case.σ) == "reference"
+    mine = ir.Activation("mine", np.tanh, np.cos)
+    assert ir.engines.choose(None, a, mine) == "reference"
+    h = ir.recurrent_forward(a, u, h0, engine="cuda_sequential")
+    assert same_bits(h.get(), case.here()[0])
+    gradients = ir.recurrent_backward(dh, h, None, u, h0, engine="cuda_sequential")
+    assert same_bits(gradients.da.get(), case.here()[1].da)
+    assert type(h) is fake_cupy.ndarray
+
+
+# Bad input: one clear sentence each.
+
+
+def called(**changed: Any) -> ir.RecurrenceGradients:
+    """Call both directions of the launcher, something about the arguments changed."""
+    case = Given((4, 2, 3), "float32", "relu")
+    arrays = {name: fake_cupy.asarray(getattr(case, name)) for name in ("a", "u", "h0", "dh")} | changed
+    h = cuda.forward(arrays["a"], arrays["u"], arrays["h0"], case.σ, arrays.get("out"))
+    return cuda.backward(arrays["dh"], arrays.get("h", h), None, arrays["u"], arrays["h0"], case.σ, db=arrays.get("db"))
+
+
+def elsewhere(shape: tuple[int, ...]) -> Any:
+    array = fake_cupy.asarray(np.zeros(shape, "f4"))
+    array.device = SimpleNamespace(id=1)
+    return array
+
+
+@pytest.mark.parametrize(("changed", "error", "message"), [
+    ({"a": np.zeros((4, 2, 3), "f2")}, TypeError, r"^a: expected dtype float32 or float64; got float16\.$"),
+    ({"a": np.zeros((4, 2, 3), "i4")}, TypeError, r"^a: expected dtype float32 or float64; got int32\.$"),
+    ({"u": np.zeros(3, "f8")}, TypeError, r"^u: expected dtype float32; got float64\.$"),
+    ({"u": np.zeros(4, "f4")}, ValueError, r"^u: expected shape \(3,\); got \(4,\)\.$"),
+    ({"dh": np.zeros((3, 2, 4), "f4").T}, ValueError, r"^dh: expected an array in C order, .* strides \(4, 16, 32\)"),
+    ({"a": np.zeros((4, 2, 6), "f4")[:, :, ::2]}, ValueError, r"^a: expected an array in C order.* cupy\.asc.*\(a\)"),
+    ({"db": np.zeros(6, "f4")[::2]}, ValueError, r"^db: expected an array in C order"),
+    ({"h0": np.zeros((2, 1), "f4")}, ValueError, r"^h0: expected shape \(2, 3\); got \(2, 1\)\.$"),
+])
+def test_an_array_that_a_kernel_cannot_take_is_named(changed, error, message) -> None:
+    with pytest.raises(error, match=message):
+        called(**{name: value.view(fake_cupy.ndarray) for name, value in changed.items()})
+
+
+def test_arrays_of_numpy_or_of_another_gpu_are_named() -> None:
+    with pytest.raises(TypeError, match=r"^u: expected a CuPy array; got ndarray\.$"):
+        called(u=np.zeros(3, "f4"))
+    with pytest.raises(ValueError, match=r"^h0: expected an array on GPU 0, the current device; got one on GPU 1\."):
+        called(h0=elsewhere((2, 3)))
+    everywhere = {name: elsewhere(shape) for name, shape in (("a", (4, 2, 3)), ("u", (3,)), ("h0", (2, 3)))}
+    with pytest.raises(ValueError, match=r"^a: .* on GPU 0, the current device; .* GPU 1\. Make that current: with a"):
+        ir.recurrent_forward(**everywhere)
+
+
+def test_a_stream_of_another_gpu_is_refused(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy.cuda, "get_current_stream", lambda: SimpleNamespace(device_id=1))
+    with pytest.raises(ValueError, match=r"current stream on GPU 0, the current device; it is on GPU 1\."):
+        called()
+
+
+def test_more_columns_than_the_grid_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "MOST_BLOCKS", 2)
+    wide = Given((1, 1, 65), "float32", "relu")
+    with pytest.raises(ValueError, match=r"^a: expected at most 64 columns .* got 65\.$"):
+        wide.forward(PLAIN)
+
+
+def test_without_a_compiler_the_sentence_says_what_to_install(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(self: Any, name: str) -> None:
+        raise OSError("libnvrtc.so was not found")
+
+    monkeypatch.setattr(cupy.RawModule, "get_function", missing)
+    with pytest.raises(RuntimeError, match=r"^engine: 'cuda' could not compile forward_prefetch for relu, float32\. .*"
+                                           r"'cupy-cuda13x\[ctk\]'.*libnvrtc\.so was not found$"):
+        called()
+
+
+@pytest.mark.parametrize(("engine", "message"), [
+    ("numba", r"^engine: 'numba' does not run CuPy arrays; use 'cuda'"), ("numpy", "does not run CuPy arrays"),
+    ("cuda2", r"^engine: expected one of .*; got 'cuda2'\. Did you mean 'cuda'\?$")])
+def test_an_engine_that_cannot_run_cupy_arrays_says_which_can(engine: str, message: str) -> None:
+    if engine == "numba" and "numba" not in ir.engines.on_the_cpu():
+        message = "needs Numba"
+    with pytest.raises(ValueError, match=message):
+        ir.recurrent_forward(*map(fake_cupy.asarray, (np.ones((2, 1, 3)), np.ones(3))), engine=engine)
+
+
+def test_numpy_arrays_for_the_gpu_s_engine_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, u = np.ones((2, 1, 3)), np.ones(3)
+    with pytest.raises(ValueError, match=r"^engine: 'cuda' runs CuPy arrays; got NumPy's\. Move them: cupy\.asarray"):
+        ir.recurrent_forward(a, u, engine="cuda")
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ModuleNotFoundError, match=r"^CuPy is not installed\."):
+        ir.recurrent_forward(a, u, engine="cuda")
