@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from shutil import which
+from typing import Any
 
 import hypothesis
 import pytest
@@ -36,6 +37,16 @@ def _leave_out(reason: str, is_a_failure: bool) -> None:
     if is_a_failure:
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes: hand what was counted to the first
+        session.config.workeroutput["summaries"] = SUMMARIES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    SUMMARIES.extend(getattr(node, "workeroutput", {}).get("summaries", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
