@@ -4,12 +4,14 @@
 //     pull(g, z, h)     σ'(z) · g, selected by h = σ(z) where σ is piecewise linear: 0 · inf cannot arise there, and a
 //                       NaN stays one. g is real, or double where a product of many slopes is being formed.
 //     needs_z           whether the slope must be taken at z, since h has lost it (tanh(20) is 1 to the last bit)
+//     steepest()        sup |σ'|, for all but LeakyRelu at most 1
 //
 // alpha is the slope of LeakyRelu below 0; the others do not look at it.
 
 struct Identity {
     static constexpr bool needs_z = false;
     real alpha;
+    __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return z; }
     template <class G> __device__ G pull(G g, real, real) const { return g; }
 };
@@ -17,6 +19,7 @@ struct Identity {
 struct Relu {
     static constexpr bool needs_z = false;
     real alpha;
+    __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return positive(z) || is_nan(z) ? z : real(0); }
     template <class G> __device__ G pull(G g, real, real h) const {
         return is_nan(h) ? G(h) : positive(h) ? g : G(0);
@@ -26,6 +29,7 @@ struct Relu {
 struct LeakyRelu {
     static constexpr bool needs_z = false;
     real alpha;
+    __device__ real steepest() const { return alpha > real(1) ? alpha : real(1); }
     __device__ real value(real z) const { return positive(z) ? z : product(alpha, z); }
     template <class G> __device__ G pull(G g, real, real h) const {
         return is_nan(h) ? G(h) : positive(h) ? g : product(G(alpha), g);
@@ -41,6 +45,7 @@ __device__ __forceinline__ real logistic_slope(real z) {
 struct Tanh {
     static constexpr bool needs_z = true;
     real alpha;
+    __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return tanh(z); }
     template <class G> __device__ G pull(G g, real z, real) const { return real(4) * logistic_slope(real(2) * z) * g; }
 };
@@ -48,6 +53,7 @@ struct Tanh {
 struct Sigmoid {
     static constexpr bool needs_z = true;
     real alpha;
+    __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const {
         const real e = exp(-magnitude(z));
         return (z < real(0) ? e : real(1)) / (real(1) + e);
@@ -58,6 +64,7 @@ struct Sigmoid {
 struct Softplus {
     static constexpr bool needs_z = false;
     real alpha;
+    __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return log1p(exp(-magnitude(z))) + (z > real(0) ? z : real(0)); }
     template <class G> __device__ G pull(G g, real, real h) const { return -expm1(-h) * g; }
 };

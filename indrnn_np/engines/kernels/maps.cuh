@@ -5,69 +5,78 @@
 //     backward, every activation:     dz → s dz + c                         Affine       (the slopes are known by then)
 //
 // s is a product of many factors. It is double also for float: in float its rounding goes one way at every step where
-// the factors are equal, as they are here, and would add up over the slices.
+// the factors are equal, as they are here, and would add up over the slices. Forward it is u^n, the same for all runs.
 //
 // A map may stand for its run only while nothing in the run can overflow: the loop may stay finite where a product of
-// slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s and c on the way,
-// before the activation and after it, is less than LARGE, and it is applied to values less than SMALL only. Then the
-// affine values of the run stay below LARGE · SMALL + LARGE, and those that a clamp set to 0 on the way, after which
-// they grew by less than LARGE, below LARGE² + LARGE: all finite. What is not so is run again, step by step.
+// slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s on the way, and
+// every c before the activation, is less than LARGE, and it is applied to values less than SMALL only. Then the affine
+// values of the run stay below LARGE · SMALL + LARGE, and those that a clamp set to 0 on the way, after which they grew
+// by less than LARGE, below LARGE² + LARGE: all finite. A map that is not tame has a NaN for its c, and its run is run
+// again, step by step, from what enters it.
 
 #define LARGE (sizeof(real) == 4 ? 0x1p60 : 0x1p480)
 #define SMALL (sizeof(real) == 4 ? 0x1p30 : 0x1p240)
 
-__device__ __forceinline__ bool tame(double s, real c) {  // false for a NaN
-    return fabs(s) < LARGE && fabs((double)c) < LARGE;
+// Whether no product of the slopes and the recurrent weights of `steps` steps can reach LARGE; false for a NaN.
+__device__ __forceinline__ bool slopes_are_tame(const Column& column, int steps) {
+    const double gain = fabs((double)column.u) * column.activation.steepest();
+    double product = gain;
+    for (int j = 1; j < steps; ++j) { product *= gain; }
+    return gain < LARGE && product < LARGE;
 }
 
-struct Affine {  // dz → s dz + c
-    double s;
-    real c;
-    bool is_tame;
+__device__ __forceinline__ real largest(real x, real y) { return y > x ? y : x; }  // x where y is a NaN
 
-    // After the run so far, step t of backward, (iii) and (iv).
-    __device__ __forceinline__ void then_back(const Column& column, real dh, real h, real a, real h_prev) {
-        const double g_s = product((double)column.u, s);
-        const real g_c = column.g(dh, c);
-        s = column.pull(g_s, h, a, h_prev);
-        c = column.pull(g_c, h, a, h_prev);
-        is_tame = is_tame && tame(g_s, g_c) && tame(s, c);
+struct Affine { double s; real c; };  // dz → s dz + c
+
+// A run of backward that is being composed.
+struct Backward {
+    double s;
+    real c, most;  // most: the largest |c| before the activation
+
+    __device__ __forceinline__ void then(const Column& column, real dh, real h, real a, real h_prev) {  // (iii), (iv)
+        const real g = column.g(dh, c);
+        s = column.pull(product((double)column.u, s), h, a, h_prev);
+        c = column.pull(g, h, a, h_prev);
+        most = largest(most, magnitude(g));
     }
 
-    // Replaces dz by what the run makes of it; false, and nothing, where the map may not stand for the run.
-    __device__ __forceinline__ bool apply(real& dz) const {
-        if (!is_tame || !(magnitude(dz) < SMALL)) return false;
-        dz = real(s * dz + c);
-        return true;
+    __device__ __forceinline__ Affine map(bool slopes_tame) const {
+        return {s, slopes_tame && most < LARGE && magnitude(c) < LARGE ? c : -infinity() + infinity()};
     }
 };
 
-struct Clamp {  // h → min(hi, max(lo, s h + c))
-    double s;
-    real c, lo, hi;
-    bool is_tame;
+// Replaces dz by what the run makes of it; false, and nothing, where the map may not stand for the run.
+__device__ __forceinline__ bool apply(const Affine& map, real& dz) {
+    if (is_nan(map.c) || !(magnitude(dz) < SMALL)) return false;
+    dz = real(map.s * dz + map.c);
+    return true;
+}
 
-    // After the run so far, step t of forward, (i) and (ii). (Where u = 0, 0 · inf makes the ends NaN, which clamp
-    // nothing, and what the run then returns is multiplied by that u.)
-    __device__ __forceinline__ void then(const Column& column, real a) {
-        const real u = column.u;
+struct Clamp { real c, lo, hi; };  // h → min(hi, max(lo, s h + c))
+
+// A run of forward that is being composed. (Where u = 0, 0 · inf makes the ends NaN, which clamp nothing; and what the
+// run then gives is multiplied by that u.)
+struct Forward {
+    real c, lo, hi, most;
+
+    __device__ __forceinline__ void then(const Column& column, real a) {                                // (i), (ii)
         const real one = column.step(a, lo), other = column.step(a, hi);
-        s = product((double)u, s);
-        c = sum(a, product(u, c));
-        lo = u < real(0) ? other : one;
-        hi = u < real(0) ? one : other;
-        is_tame = is_tame && tame(s, c);
+        lo = column.u < real(0) ? other : one;
+        hi = column.u < real(0) ? one : other;
+        c = column.z(a, c);
+        most = largest(most, magnitude(c));
     }
 
-    // Replaces h, as above.
-    __device__ __forceinline__ bool apply(real& h) const {
-        if (!is_tame || !(magnitude(h) < SMALL)) return false;
-        const real y = real(s * h + c);
-        h = y < lo ? lo : y > hi ? hi : y;
-        return true;
+    __device__ __forceinline__ Clamp map(bool slopes_tame) const {
+        return {slopes_tame && most < LARGE && !is_nan(c) ? c : -infinity() + infinity(), lo, hi};
     }
 };
 
-// What a run of no steps does.
-__device__ __forceinline__ Affine affine_identity() { return {1.0, real(0), true}; }
-__device__ __forceinline__ Clamp clamp_identity() { return {1.0, real(0), -infinity(), infinity(), true}; }
+// Replaces h, as above; s = u^n.
+__device__ __forceinline__ bool apply(const Clamp& map, double s, real& h) {
+    if (is_nan(map.c) || !(magnitude(h) < SMALL)) return false;
+    const real y = real(s * h + map.c);
+    h = y < map.lo ? map.lo : y > map.hi ? map.hi : y;
+    return true;
+}

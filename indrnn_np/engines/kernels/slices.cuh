@@ -17,6 +17,12 @@ struct Place {
     int x, y;          // column within the block, slice within the tile
     int64 c;           // column within the row
     bool inside;       // whether there is such a column
+
+    // How many of my steps there are in the tile before which `done` of T steps are done: STEPS, at the end fewer.
+    __device__ __forceinline__ int steps_left(int64 T, int64 done) const {
+        const int64 left = T - done - y * STEPS;
+        return !inside || left < 0 ? 0 : left < STEPS ? (int)left : STEPS;
+    }
 };
 
 __device__ __forceinline__ Place place(int64 columns) {

@@ -1,4 +1,5 @@
-// Backward in slices of time, for every activation. Slice 0 of a tile is the latest in time.
+// Backward in slices of time, for every activation. Time runs backward: slice 0 of a tile is the latest, and "step" j
+// of a slice that begins at t is t − j. What is made of steps before the first, nobody asks for.
 
 extern "C" __global__ void __launch_bounds__(COLUMNS * SLICES)
 backward_slices(const real* dh, const real* h, const real* a, const real* u, const real* h0,
@@ -9,34 +10,37 @@ backward_slices(const real* dh, const real* h, const real* a, const real* u, con
     const Place me = place(columns);
     const Column column{{alpha}, me.inside ? u[me.c % neurons] : real(0)};
     const real start = me.inside ? h0[me.c] : real(0);
+    const bool slopes_tame = slopes_are_tame(column, STEPS);
 
-    // Before the first step nothing is read; what a slice makes of such steps, nobody asks for.
-    const auto there = [=](int64 t) { return me.inside && t >= 0; };
-    const auto cotangent = [=](int64 t) { return there(t) ? dh[t * columns + me.c] : real(0); };
-    const auto drive = [=](int64 t) { return ACTIVATION::needs_z && there(t) ? a[t * columns + me.c] : real(0); };
-    const auto state = [=](int64 t) { return there(t) ? h[t * columns + me.c] : t == -1 ? start : real(0); };
-
+    int64 at = (T - 1 - me.y * STEPS) * columns + me.c;  // where my first step is
     real entering = 0, du_sum = 0, db_sum = 0;                                                  // dz_{T+1} = 0
-    for (int64 tile = T - 1; tile >= 0; tile -= SLICES * STEPS) {  // the tile's last step
-        const int64 last = tile - me.y * STEPS;
+    for (int64 done = 0; done < T; done += SLICES * STEPS) {
+        const int left = me.steps_left(T, done);
         real my_dh[STEPS], my_a[STEPS], my_h[STEPS + 1];
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { my_dh[j] = cotangent(last - j); my_a[j] = drive(last - j); }
-        #pragma unroll
-        for (int j = 0; j <= STEPS; ++j) { my_h[j] = state(last - j); }
+        for (int j = 0; j < STEPS; ++j) {
+            my_dh[j] = j < left ? dh[at - j * columns] : real(0);
+            my_a[j] = ACTIVATION::needs_z && j < left ? a[at - j * columns] : real(0);
+            my_h[j] = j < left ? h[at - j * columns] : start;
+        }
+        my_h[STEPS] = me.steps_left(T, done + STEPS) > 0 ? h[at - STEPS * columns] : start;
 
-        Affine map = affine_identity();                                                         // 1
+        Backward run{1.0, real(0), real(0)};                                                    // 1
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { map.then_back(column, my_dh[j], my_h[j], my_a[j], my_h[j + 1]); }
-        maps[me.y][me.x] = map;
+        for (int j = 0; j < STEPS; ++j) { run.then(column, my_dh[j], my_h[j], my_a[j], my_h[j + 1]); }
+        maps[me.y][me.x] = run.map(slopes_tame);
         __syncthreads();
 
         real dz = entering;                                                                     // 2
         for (int slice = 0; slice < me.y; ++slice) {
-            if (!maps[slice][me.x].apply(dz)) {
-                for (int j = 0; j < STEPS; ++j) {
-                    const int64 t = tile - slice * STEPS - j;
-                    dz = column.step_back(cotangent(t), state(t), drive(t), state(t - 1), dz);
+            if (!apply(maps[slice][me.x], dz)) {
+                #pragma unroll 1
+                for (int64 again = done + slice * STEPS; again < done + (slice + 1) * STEPS && again < T; ++again) {
+                    if (me.inside) {
+                        const int64 t = T - 1 - again, there = t * columns + me.c;
+                        dz = column.step_back(dh[there], h[there], ACTIVATION::needs_z ? a[there] : real(0),
+                                              before(h + me.c, start, t, columns), dz);
+                    }
                 }
             }
         }
@@ -44,14 +48,15 @@ backward_slices(const real* dh, const real* h, const real* a, const real* u, con
 
         #pragma unroll
         for (int j = 0; j < STEPS; ++j) {                                                       // 3
-            if (there(last - j)) {
+            if (j < left) {
                 dz = column.step_back(my_dh[j], my_h[j], my_a[j], my_h[j + 1], dz);
-                da[(last - j) * columns + me.c] = dz;
+                da[at - j * columns] = dz;
                 du_sum = sum(du_sum, product(dz, my_h[j + 1]));                                 // (v)
                 db_sum = sum(db_sum, dz);
-                if (last - j == 0) dh0[me.c] = product(column.u, dz);                           // (v)
+                if (at - j * columns == me.c) dh0[me.c] = product(column.u, dz);                // (v), at the first step
             }
         }
+        at -= SLICES * STEPS * columns;
         if (me.y == SLICES - 1) leaving[me.x] = dz;                                             // 4
         __syncthreads();
         entering = leaving[me.x];

@@ -7,39 +7,51 @@ forward_slices(const real* a, const real* u, const real* h0, real* h,
     __shared__ real leaving[COLUMNS];
     const Place me = place(columns);
     const Column column{{alpha}, me.inside ? u[me.c % neurons] : real(0)};
-    real entering = me.inside ? h0[me.c] : real(0);
+    const bool slopes_tame = slopes_are_tame(column, STEPS);
+    double s = 1;
+    for (int j = 0; j < STEPS; ++j) { s = product((double)column.u, s); }
 
-    const auto drive = [=](int64 t) { return me.inside && t < T ? a[t * columns + me.c] : real(0); };
+    const int64 tile = SLICES * STEPS * columns;  // in memory
+    const real* load = a + me.y * STEPS * columns + me.c;
+    real* store = h + me.y * STEPS * columns + me.c;
     real mine[STEPS], next[STEPS];
-    #pragma unroll
-    for (int j = 0; j < STEPS; ++j) { next[j] = drive(me.y * STEPS + j); }
+    const auto load_next = [&](int left) {
+        #pragma unroll
+        for (int j = 0; j < STEPS; ++j) { next[j] = j < left ? load[j * columns] : real(0); }
+        load += tile;
+    };
 
-    for (int64 tile = 0; tile < T; tile += SLICES * STEPS) {
-        const int64 first = tile + me.y * STEPS;
+    real entering = me.inside ? h0[me.c] : real(0);
+    load_next(me.steps_left(T, 0));
+    for (int64 t = 0; t < T; t += SLICES * STEPS) {
         #pragma unroll
         for (int j = 0; j < STEPS; ++j) { mine[j] = next[j]; }
-        #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { next[j] = drive(first + SLICES * STEPS + j); }  // on its way meanwhile
+        load_next(me.steps_left(T, t + SLICES * STEPS));  // on its way meanwhile
 
-        Clamp map = clamp_identity();                                                           // 1
+        Forward run{real(0), -infinity(), infinity(), real(0)};                                 // 1
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { map.then(column, mine[j]); }
-        maps[me.y][me.x] = map;
+        for (int j = 0; j < STEPS; ++j) { run.then(column, mine[j]); }
+        maps[me.y][me.x] = run.map(slopes_tame);
         __syncthreads();
 
         real state = entering;                                                                  // 2
         for (int slice = 0; slice < me.y; ++slice) {
-            if (!maps[slice][me.x].apply(state)) {
-                for (int j = 0; j < STEPS; ++j) { state = column.step(drive(tile + slice * STEPS + j), state); }
+            if (!apply(maps[slice][me.x], s, state)) {
+                #pragma unroll 1
+                for (int64 again = t + slice * STEPS; again < t + (slice + 1) * STEPS && again < T; ++again) {
+                    if (me.inside) { state = column.step(a[again * columns + me.c], state); }
+                }
             }
         }
         __syncthreads();
 
+        const int left = me.steps_left(T, t);
         #pragma unroll
         for (int j = 0; j < STEPS; ++j) {                                                       // 3
             state = column.step(mine[j], state);
-            if (me.inside && first + j < T) { h[(first + j) * columns + me.c] = state; }
+            if (j < left) { store[j * columns] = state; }
         }
+        store += tile;
         if (me.y == SLICES - 1) leaving[me.x] = state;                                          // 4
         __syncthreads();
         entering = leaving[me.x];
