@@ -4,12 +4,14 @@ Pieces, a file each: `affine`, `batch_norm`, `convolution`, `dropout`, `embeddin
 `sequences` has the masks of sequences that differ in length. A piece returns its value and its derivative,
 `y, backward = piece(params, x)`, and the text of the derivative stands right below that of the value.
 
-Networks: `plain`; `stages` has the two rules by which pieces become networks, `network` what all networks share.
+Networks: `plain`, `residual`, `dense`; `stages` has the two rules by which pieces become networks, `network` what all
+networks share.
 """
 
 from .affine import affine
 from .batch_norm import batch_norm
 from .convolution import convolution
+from .dense import Dense
 from .dropout import dropout
 from .embedding import embedding, tied_readout
 from .losses import mse, softmax_cross_entropy
@@ -17,8 +19,9 @@ from .network import Network
 from .plain import Plain
 from .readout import last_step
 from .recurrent import recurrent
+from .residual import Residual
 
 __all__ = [
-    "Network", "Plain", "affine", "batch_norm", "convolution", "dropout", "embedding", "last_step", "mse",
-    "recurrent", "softmax_cross_entropy", "tied_readout",
+    "Dense", "Network", "Plain", "Residual", "affine", "batch_norm", "convolution", "dropout", "embedding",
+    "last_step", "mse", "recurrent", "softmax_cross_entropy", "tied_readout",
 ]

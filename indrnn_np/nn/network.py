@@ -44,7 +44,8 @@ class Network:
     input_dropout : probability, of the inputs
     bidirectional : whether half of each layer's neurons run from the last step to the first
     tokens : how many there are, where x is (T, B) whole numbers; 0 where it is real
-    tied : whether the embedding is the readout's weight; the last layer's width must then be `inputs`
+    tied : whether the embedding is the readout's weight; where the last layer is not as wide as the embedding, a map
+        that has no other purpose stands between them, its parameters below "projection"
     convolution : (channels, outputs, kernel[, stride[, padding]]): the first map is a convolution over the features,
         inputs = channels · L, and the first layer has outputs · places neurons; None: it is affine
     u : where recurrent weights start: "uniform", "long-term", "normal" or a number, see `parts.Recurrence`
@@ -85,6 +86,7 @@ class Network:
             if isinstance(value, str) and value not in STARTS:
                 raise ValueError(f"{name}: expected one of {', '.join(STARTS)}, or a number; got {value!r}.")
         resolve(self.activation)
+        self._check_tied()
         self._check_convolution()
 
     def initial(self, rng: np.random.Generator, steps: int, dtype: Any = "float32",
@@ -162,13 +164,15 @@ class Network:
         return Sequence((*front, *self._dropped(self.input_dropout), *body, *self._readout(width)))
 
     def _readout(self, width: int) -> tuple[Stage, ...]:
-        if self.tied:
-            weight: Stage = parts.TiedReadout(self.tokens)
+        if not self.tied:
+            weight: tuple[Stage, ...] = (Named("readout", parts.GlorotMap(width, self.outputs)),)
+        elif width == self.inputs:
+            weight = (parts.TiedReadout(self.tokens),)
         else:
-            weight = Named("readout", parts.GlorotMap(width, self.outputs))
+            weight = Named("projection", parts.GlorotMap(width, self.inputs)), parts.TiedReadout(self.tokens)
         if self.readout == "last":
-            return parts.LastStep(self.bidirectional), weight
-        return weight, parts.RealSteps()
+            return parts.LastStep(self.bidirectional), *weight
+        return *weight, parts.RealSteps()
 
     def _first_map(self, width: int, std: float | None = None) -> tuple[Stage, int]:
         """Return the map from the inputs to the first layer, and its width: `width`, if it is affine."""
@@ -181,6 +185,9 @@ class Network:
     def _recurrence(self, neurons: int, last: bool = False, overwrite: bool = True) -> tuple[Stage, ...]:
         """Return the recurrence with what stands around it: normalisation before or after, and dropout."""
         start = self.u
+        if self.bidirectional and neurons % 2:
+            raise ValueError("bidirectional: expected an even number of neurons in every layer, half of which run from "
+                             f"the last step to the first; got {neurons}.")
         if last:
             start = self.last_u if self.last_u is not None else "long-term" if self.readout == "last" else self.u
         cell = parts.Recurrence(neurons, self.activation, start, self.gamma, self.epsilon, self.bidirectional,
@@ -189,23 +196,20 @@ class Network:
         return (*((norm,) if self.batch_norm == "before" else ()), cell,
                 *((norm,) if self.batch_norm == "after" else ()), *self._dropped(self.dropout))
 
+    def _unit(self, width: int, outputs: int, inner: bool) -> Stage:
+        """Return a recurrence and the weight behind it; `inner`: nobody else reads its input."""
+        weight = parts.Map(width, outputs, self.batch_norm != "before")
+        return Sequence((*self._recurrence(width, overwrite=inner), weight))
+
     def _dropped(self, probability: float) -> tuple[Stage, ...]:
         return (parts.Dropout(probability),) if probability else ()
 
-    def _check_width(self, name: str, width: int) -> None:
-        if self.bidirectional and width % 2:
-            raise ValueError(f"{name}: expected an even number of neurons, half of which run from the last step to the "
-                             f"first; got {width}.")
-
-    def _check_last(self, name: str, width: int) -> None:
+    def _check_tied(self) -> None:
         if not self.tied:
             return
         if not self.tokens or self.outputs != self.tokens:
             raise ValueError(f"tied: expected tokens, and as many outputs; got {self.tokens} tokens and "
                              f"{self.outputs} outputs.")
-        if width != self.inputs:
-            raise ValueError(f"{name}: expected {self.inputs}, the features of the embedding, which is the readout's "
-                             f"weight too; got {width}.")
 
     def _check_convolution(self) -> None:
         if self.convolution is None:

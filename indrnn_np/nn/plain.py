@@ -37,9 +37,7 @@ class Plain(Network):
         if isinstance(self.weight_std, tuple) and len(self.weight_std) != self.layers:
             raise ValueError(f"weight_std: expected one number for each of the {self.layers} layers; "
                              f"got {len(self.weight_std)}.")
-        for width in (self._first_map(self.hidden)[1], self.hidden):
-            self._check_width("hidden", width)
-        self._check_last("hidden", self._body()[1])
+        self._body()  # refuses widths that do not fit
 
     def _body(self) -> tuple[tuple[Stage, ...], int]:
         stds = self.weight_std if isinstance(self.weight_std, tuple) else (self.weight_std,) * self.layers
