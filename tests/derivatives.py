@@ -33,11 +33,10 @@ def mapped(f: Callable[[str, Any], Any], tree: Tree, before: str = "") -> Tree:
             for name, value in tree.items()}
 
 
-def ratios(f: Callable[..., tuple[Any, Any]], arguments: dict[str, Any], dy: np.ndarray,
-           gradients: dict[str, Any], n: int) -> dict[str, float]:
-    """Return, for each argument, the largest error ÷ allowed error of a gradient against the complex step.
+def derivatives(f: Callable[..., Any], arguments: dict[str, Any], dy: Any) -> dict[str, tuple[Any, float]]:
+    """Return, for each argument θ, Σ dy ∂y/∂θ by the complex step, and max Σ |dy| |∂y/∂θ|.
 
-    f(**arguments) returns y, or a tuple that begins with it, for complex arguments as well.
+    f(**arguments) returns a tuple that begins with y, for complex arguments as well.
     """
     found = {}
     for name, value in arguments.items():
@@ -45,33 +44,60 @@ def ratios(f: Callable[..., tuple[Any, Any]], arguments: dict[str, Any], dy: np.
             given = {other: array.astype(complex) for other, array in arguments.items()} | {name: v}
             return f(**given)[0]
         J = complex_step(y, value)
-        want, size = np.tensordot(dy, J, dy.ndim), np.tensordot(abs(dy), abs(J), dy.ndim)
-        got = gradients[name]
-        assert got.shape == value.shape
-        assert got.dtype == value.dtype
-        assert size.max() > 0, f"nothing depends on {name} here"
-        found[name] = float((abs(got - want) / (n * EPS * size.max())).max())
+        size = np.tensordot(abs(dy), abs(J), dy.ndim).max()
+        assert size > 0, f"nothing depends on {name} here"
+        found[name] = np.tensordot(dy, J, dy.ndim), float(size)
     return found
 
 
-def of_network(model: Any, steps: int, batch: int, seed: int = 0, lengths: Any = None, training: bool = True,
-               n: int = 2000) -> dict[str, float]:
-    """Return the ratios of all gradients of a network at random parameters: `n` as in `ratios`."""
-    rng = np.random.default_rng(seed)
-    params, running = model.initial(rng, steps, "float64")
-    params = mapped(lambda name, v: v + 0.3 * rng.standard_normal(v.shape), params)  # no bias of 0, at which kinks wait
-    running = mapped(lambda name, v: v + 0.3 * rng.random(v.shape), running)
-    x = rng.integers(0, model.tokens, (steps, batch)) if model.tokens else rng.standard_normal(
-        (steps, batch, model.inputs))
+def ratios(f: Callable[..., Any], arguments: dict[str, Any], dy: Any, gradients: dict[str, Any],
+           n: int) -> dict[str, float]:
+    """Return, for each argument, the largest error ÷ allowed error of its gradient."""
+    found = {}
+    for name, (want, size) in derivatives(f, arguments, dy).items():
+        got = gradients[name]
+        assert got.shape == arguments[name].shape
+        assert got.dtype == arguments[name].dtype
+        found[name] = float((abs(got - want) / (n * EPS * size)).max())
+    return found
 
-    def f(**given: np.ndarray) -> tuple[Any, Any, Any]:
-        tree = mapped(lambda name, _: given[name], params)
-        return model(tree, running, given.get("x", x), lengths, np.random.default_rng(seed) if training else None)
 
-    arguments = leaves(params) | ({} if model.tokens else {"x": x})
-    y, backward, _ = f(**arguments)
-    dy = rng.standard_normal(y.shape)
-    dx, grads = backward(dy)
-    gradients = leaves(grads) | ({} if model.tokens else {"x": dx})
-    assert list(leaves(grads)) == list(leaves(params))
-    return ratios(f, arguments, dy, gradients, n)
+class Problem:
+    """A network at random parameters, and an input for it.
+
+    Parameters
+    ----------
+    model : the network
+    steps, batch, seed, lengths : of the input
+    training : whether dropout and the batch's statistics are in force
+    """
+
+    def __init__(self, model: Any, steps: int, batch: int, seed: int = 0, lengths: Any = None,
+                 training: bool = True) -> None:
+        rng = np.random.default_rng(seed)
+        self.model, self.lengths, self.seed, self.training = model, lengths, seed, training
+        params, running = model.initial(rng, 2 * steps, "float64")
+        self.params = mapped(lambda name, v: v + 0.3 * rng.standard_normal(v.shape), params)  # no kink at a bias of 0
+        self.running = mapped(lambda name, v: v + 0.3 * rng.random(v.shape), running)
+        self.x = (rng.integers(0, model.tokens, (steps, batch)) if model.tokens
+                  else rng.standard_normal((steps, batch, model.inputs)))
+        self.arguments = leaves(self.params) | ({} if model.tokens else {"x": self.x})
+        self.dy = rng.standard_normal(self.run(**self.arguments)[0].shape)
+
+    def run(self, **given: Any) -> Any:
+        """Run the network at these arguments, always with the same dropout masks."""
+        tree = mapped(lambda name, _: given[name], self.params)
+        return self.model(tree, self.running, given.get("x", self.x), self.lengths,
+                          np.random.default_rng(self.seed) if self.training else None)
+
+    def gradients(self) -> dict[str, Any]:
+        """Return the gradients by the network's own backward."""
+        dx, grads = self.run(**self.arguments)[1](self.dy)
+        assert list(leaves(grads)) == list(leaves(self.params))
+        return leaves(grads) | ({} if self.model.tokens else {"x": dx})
+
+
+def of_network(model: Any, steps: int, batch: int, n: int = 2000, **how: Any) -> dict[str, float]:
+    """Return the ratios of all gradients of a network: `how` as in `Problem`, `n` as above."""
+    problem = Problem(model, steps, batch, **how)
+    return ratios(problem.run, problem.arguments, problem.dy, problem.gradients(), n)

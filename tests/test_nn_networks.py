@@ -7,8 +7,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from derivatives import leaves, mapped, of_network
+from derivatives import EPS, Problem, derivatives, leaves, mapped, of_network
 
+import indrnn_np as ir
 from indrnn_np import nn
 
 SMALL = {"inputs": 2, "outputs": 2, "hidden": 4, "activation": "leaky_relu"}  # no neuron of so few may be silent
@@ -138,3 +139,148 @@ def test_the_checker_catches_a_wrong_gradient(mistake: str, monkeypatch: pytest.
 
     monkeypatch.setattr(nn.Plain, "__call__", call)
     assert max(of_network(build("plain", variant), 5, 3).values()) > 100
+
+
+@pytest.mark.parametrize(("network", "variant"), ENOUGH)
+def test_how_much_padding_there_is_moves_gradients_by_rounding_alone(network: str, variant: str) -> None:
+    problem, more = Problem(build(network, variant), 4, 3, lengths=[4, 2, 3]), 3
+    want = derivatives(problem.run, problem.arguments, problem.dy)
+    filler = -1 if problem.model.tokens else np.nan
+    x = np.concatenate([problem.x, np.full((more, *problem.x.shape[1:]), filler)])
+    y, backward, after = problem.run(**problem.arguments | {"x": x})
+    dy = np.full(y.shape, np.nan)
+    dy[:len(problem.dy)] = problem.dy
+    dx, grads = backward(dy)
+    for name, gradient in (leaves(grads) | ({} if dx is None else {"x": dx[:4]})).items():
+        exact, size = want[name]
+        assert (abs(gradient - exact) <= 2000 * EPS * size).all()
+    shorter = leaves(problem.run(**problem.arguments)[2])
+    for name, statistic in leaves(after).items():
+        if statistic.ndim == 2:
+            assert np.array_equal(statistic[4:], leaves(problem.running)[name][4:])
+        assert (abs(statistic - shorter[name]) <= 2000 * EPS * abs(shorter[name]).max()).all()
+
+
+def test_a_silent_residual_block_is_the_identity_and_hands_gradients_on_unchanged() -> None:
+    rng = np.random.default_rng(8)
+    deep, shallow = (nn.Residual(**SMALL, blocks=blocks, dropout=0.0) for blocks in (6, 1))
+    params, running = deep.initial(rng, 5)
+    for block in params["blocks"].values():
+        block["1"]["W"][...] = 0
+    x, dy = rng.standard_normal((5, 3, 2), np.float32), rng.standard_normal((3, 2), np.float32)
+    y, backward, _ = deep(params, running, x, None, rng)
+    few = {name: {"0": tree["0"]} if name == "blocks" else tree for name, tree in params.items()}
+    y_few, backward_few, _ = shallow(few, {n: {"0": t["0"]} if n == "blocks" else t for n, t in running.items()}, x,
+                                     None, rng)
+    assert np.array_equal(y, y_few)
+    assert np.array_equal(backward(dy)[0], backward_few(dy)[0])
+
+
+def test_a_dense_block_hands_on_what_came_in_and_appends_what_it_adds() -> None:
+    model = nn.Dense(inputs=3, outputs=2, hidden=4, growth=3, blocks=(2, 3), compression=0.5)
+    params, _ = model.initial(np.random.default_rng(0), 10)
+    shapes = {name: value.shape for name, value in leaves(params).items()}
+    assert shapes["input/W"] == (4, 3)
+    assert shapes["blocks/0/layers/0/0/W"] == (12, 4)
+    assert shapes["blocks/0/layers/0/1/W"] == (3, 12)
+    assert shapes["blocks/0/layers/1/0/W"] == (12, 7)
+    assert shapes["blocks/0/transition/W"] == (5, 10)
+    assert shapes["blocks/1/layers/2/0/u"] == (11,)
+    assert shapes["last/u"] == (14,)
+    assert shapes["readout/W"] == (2, 14)
+    assert model.layers == 2 * 5 + 1 + 1
+    thin = nn.Dense(inputs=3, outputs=2, hidden=4, growth=3, blocks=(2,), bottleneck=0)
+    assert thin.layers == 3
+    assert set(thin.limits(9)) == {"blocks/0/layers/0/0/u", "blocks/0/layers/1/0/u", "last/u"}
+
+
+def test_where_weights_start_is_the_recipe_s() -> None:
+    T = 1000
+    model = nn.Plain(inputs=2, outputs=1, hidden=400, layers=2, weight_std=(0.5, 2 / T), last_u=1.0)
+    params, running = model.initial(np.random.default_rng(0), T)
+    assert running == {}
+    for layer, std in (("0", 0.5), ("1", 2 / T)):
+        W = params["layers"][layer]["W"]
+        # the root mean square of n normal numbers is std within 5 deviations of std / √(2n)
+        assert abs(np.sqrt((W.astype(float) ** 2).mean()) / std - 1) < 5 / np.sqrt(2 * W.size)
+        assert not params["layers"][layer]["b"].any()
+    assert (params["layers"]["1"]["u"] == 1).all()
+    u, high = params["layers"]["0"]["u"], model.limits(T)["layers/0/u"]
+    assert high == ir.analysis.recurrent_weight_range(T, gamma=2.0)[1]
+    assert u.min() >= 0
+    assert u.max() <= high
+    assert abs(u.mean() - high / 2) < 5 * high / np.sqrt(12 * u.size)
+    glorot = params["readout"]["W"]
+    assert abs(glorot).max() <= np.sqrt(6 / 401)
+    assert abs(glorot).max() > 0.9 * np.sqrt(6 / 401)
+    normal = nn.Plain(inputs=2, outputs=1, hidden=400, u="normal", readout="every").initial(np.random.default_rng(0), T)
+    assert abs(normal[0]["layers"]["1"]["u"].mean() - 0.4) < 5 * 0.2 / np.sqrt(400)
+    everywhere = nn.Plain(inputs=2, outputs=1, hidden=9, weight_std=0.001).initial(np.random.default_rng(0), T)[0]
+    assert max(abs(everywhere["layers"][n]["W"]).max() for n in "01") < 0.01
+
+
+WRONG = [
+    (nn.Plain, {"readout": "first"}, "readout: expected one of last, every"),
+    (nn.Plain, {"batch_norm": "between"}, "batch_norm: expected one of"),
+    (nn.Plain, {"statistics": "frame"}, "statistics: expected one of"),
+    (nn.Plain, {"inputs": 0}, "inputs: expected a whole number of at least 1"),
+    (nn.Plain, {"hidden": 2.5}, "hidden: expected a whole number"),
+    (nn.Plain, {"layers": 0}, "layers: expected"),
+    (nn.Plain, {"dropout": 1.0}, "dropout: expected a probability"),
+    (nn.Plain, {"input_dropout": "a"}, "input_dropout: expected a number"),
+    (nn.Plain, {"u": "long"}, "u: expected one of uniform"),
+    (nn.Plain, {"last_u": "short"}, "last_u: expected one of uniform"),
+    (nn.Plain, {"activation": "relo"}, "activation"),
+    (nn.Plain, {"weight_std": (0.5,)}, "weight_std: expected one number for each of the 2 layers"),
+    (nn.Plain, {"bidirectional": True, "hidden": 3}, "bidirectional: expected an even number"),
+    (nn.Plain, {"tied": True}, "tied: expected tokens"),
+    (nn.Plain, {"tied": True, "tokens": 5}, "tied: expected tokens, and as many outputs"),
+    (nn.Plain, {"convolution": (1, 2)}, "convolution: expected"),
+    (nn.Plain, {"convolution": (3, 2, 1)}, "convolution: expected channels that divide"),
+    (nn.Plain, {"convolution": (1, 2, 9)}, "convolution: expected a kernel that fits"),
+    (nn.Residual, {"blocks": 0}, "blocks: expected"),
+    (nn.Dense, {"blocks": ()}, "blocks: expected the number of layers of each block"),
+    (nn.Dense, {"blocks": (2, 0)}, "blocks: expected a whole number"),
+    (nn.Dense, {"compression": 0.0}, "compression: expected"),
+    (nn.Dense, {"growth": 0}, "growth: expected"),
+    (nn.Dense, {"bidirectional": True, "growth": 3, "bottleneck": 1}, "bidirectional: expected an even number"),
+]
+
+
+@pytest.mark.parametrize(("kind", "changed", "message"), WRONG)
+def test_an_impossible_network_is_refused_by_name(kind: type, changed: dict, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        kind(**{"inputs": 2, "outputs": 2} | changed)
+
+
+def test_bad_arguments_of_a_network_are_refused_by_name() -> None:
+    rng = np.random.default_rng(0)
+    real, words = nn.Plain(inputs=2, outputs=2, hidden=4), nn.Plain(inputs=3, outputs=5, tokens=5, hidden=4)
+    stepwise = nn.Plain(inputs=2, outputs=2, hidden=4, batch_norm="after", statistics="step")
+    x = np.zeros((5, 3, 2), np.float32)
+    wrong = [
+        (real, x[0], {}, "x: expected shape"), (real, x[..., :1], {}, "x: expected shape"),
+        (real, x[:0], {}, "x: expected shape"), (real, x.astype(np.float64), {}, "W: expected dtype float64"),
+        (real, x.astype(int), {}, "x: expected dtype"), (real, x.tolist(), {}, "x: expected a NumPy or CuPy array"),
+        (real, x, {"lengths": [1, 2]}, "lengths: expected shape"),
+        (real, x, {"lengths": [0, 1, 2]}, "lengths: expected 1 to 5"),
+        (real, x, {"lengths": [6, 1, 2]}, "lengths: expected 1 to 5"),
+        (real, x, {"lengths": [1.0, 1.0, 2.0]}, "lengths: expected whole"), (real, x, {"rng": 3}, "rng: expected"),
+        (words, x, {}, "x: expected shape"), (words, x[..., 0], {}, "tokens: expected whole numbers"),
+        (words, np.full((5, 3), 5), {}, "tokens: expected whole numbers from 0 to 4; got 5"),
+        (words, np.full((5, 3), -1), {}, "tokens: expected whole numbers from 0 to 4; got -1"),
+        (stepwise, np.zeros((6, 3, 2), np.float32), {}, "x: expected at most 5 steps"),
+    ]
+    for model, given, options, message in wrong:
+        params, running = model.initial(rng, 5)
+        with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+            model(params, running, given, **options)
+    params, running = real.initial(rng, 5)
+    _, backward, _ = real(params, running, x)
+    for dy, message in ((np.zeros((3, 3), np.float32), "dy: expected shape"), (np.zeros((3, 2)), "dy: expected dtype")):
+        with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+            backward(dy)
+    with pytest.raises(TypeError, match=r"^rng: expected"):
+        real.initial(3, 5)
+    with pytest.raises(ValueError, match=r"^steps: expected"):
+        real.initial(rng, 0)
