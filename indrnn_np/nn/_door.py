@@ -26,6 +26,14 @@ def alike(**arrays: Any) -> Any:
     return xp
 
 
+def leaf(params: Any, name: str) -> Any:
+    """Return a leaf of the parameters, or of the running statistics."""
+    if not isinstance(params, dict) or name not in params:
+        came = sorted(params) if isinstance(params, dict) else type(params).__name__
+        raise KeyError(f"{name}: expected among the parameters; got {came}.")
+    return params[name]
+
+
 def shape(name: str, array: Array, expected: tuple[int | None, ...], meaning: str) -> None:
     """Check a shape, in which None fits any number of at least 1."""
     right = len(array.shape) == len(expected) and all(

@@ -33,7 +33,7 @@ def affine(params: Params, x: Array) -> tuple[Array, Callable[[Array], tuple[Arr
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape; the message names it.
     """
-    W, b = params["W"], params.get("b")
+    W, b = _door.leaf(params, "W"), params.get("b")
     _door.alike(x=x, W=W, b=b)
     _door.shape("W", W, (None, None), "a row per output and a column per input")
     N, M = W.shape

@@ -2,17 +2,16 @@
 
     x̂ = (x − μ) / √(v + ε)        y = scale ⊙ x̂ + shift,        μ, v: mean and variance of x over the n positions
 
-Its derivative. y moves with x directly and through μ and v, which all positions share; with s = 1 / √(v + ε) and
-d = scale ⊙ dy,
+Its derivative. y moves with x directly and through μ and v, which the n positions share; with s = 1 / √(v + ε),
 
-    dx = s ⊙ (d − mean(d) − x̂ ⊙ mean(d ⊙ x̂))        dscale = Σ dy ⊙ x̂        dshift = Σ dy
+    dscale = Σ dy ⊙ x̂        dshift = Σ dy        dx = scale ⊙ s ⊙ (dy − (dshift + x̂ ⊙ dscale) / n)
 
-Proof. μ takes from each x an equal share 1/n, which is the first mean; ∂v/∂x_i = 2 (x_i − μ) / n, and x̂ falls with v
-as −x̂ s² / 2, which together make the second. ∎
+Proof. ∂μ/∂x_i = 1/n, and x̂ falls with μ as −s: the first share. ∂v/∂x_i = 2 (x_i − μ) / n, and x̂ falls with v as
+−x̂ s² / 2: together −x̂_j s x̂_i / n, the second. (v does not move with μ, since Σ (x − μ) = 0.) ∎
 
 What the n positions are is a choice. Over the whole sequence, μ and v are over all steps and sequences: one pair per
 feature. Per step ("frame-wise" in the papers) each step has a pair of its own, over the sequences; scale and shift are
-one per feature still. Padding counts in neither.
+one per feature still, and so their gradients are the sums over the steps. Padding counts in neither.
 
 Evaluation takes running statistics in place of the batch's. A batch moves them by `momentum` of the way to its own μ
 and to n / (n − 1) v, the unbiased variance; a step that fewer than two sequences reach leaves its pair as it is.
@@ -65,35 +64,37 @@ def batch_norm(params: Params, running: Params, x: Array, training: bool, mask: 
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape; the message names it.
     """
-    scale, shift = params["scale"], params["shift"]
+    scale, shift = _door.leaf(params, "scale"), _door.leaf(params, "shift")
     xp = _check(x, scale, shift, running, mask)
     per_step = running["mean"].ndim == 2
 
+    count = _positions(x, mask, per_step)
+    n = xp.maximum(count, 1)
     if training:
-        n = _positions(x, mask, per_step)
-        mean = _sum(sequences.keep(mask, x), per_step) / xp.maximum(n, 1)
-        centred = sequences.keep(mask, x - mean)
-        var = _sum(centred * centred, per_step) / xp.maximum(n, 1)
-        running = _moved(running, mean, var, n, momentum)
+        mean = _sum(sequences.keep(mask, x), per_step) / n
+        x_hat = sequences.keep(mask, x - mean)
+        var = _sum(x_hat * x_hat, per_step) / n
+        running = _moved(running, mean, var, count, momentum)
     else:
         mean, var = (running[name][:len(x), None] if per_step else running[name] for name in ("mean", "var"))
-        centred = sequences.keep(mask, x - mean)
+        x_hat = sequences.keep(mask, x - mean)
     s = 1 / xp.sqrt(var + epsilon)
-    x_hat = centred * s
-    y = sequences.keep(mask, scale * x_hat + shift)
+    x_hat = x_hat * s
+    y = scale * x_hat
+    y += shift
 
     def backward(dy: Array) -> tuple[Array, Params]:
         _door.cotangent(dy, x.shape, x)
         dy = sequences.keep(mask, dy)
-        dparams = {"scale": over_all_but_the_last(dy * x_hat), "shift": over_all_but_the_last(dy)}
-        d = scale * dy
-        if not training:
-            return s * d, dparams
-        through_mean = _sum(d, per_step) / xp.maximum(n, 1)
-        through_var = _sum(d * x_hat, per_step) / xp.maximum(n, 1)
-        return sequences.keep(mask, s * (d - through_mean - x_hat * through_var)), dparams
+        dscale, dshift = _sum(dy * x_hat, per_step), _sum(dy, per_step)
+        if training:
+            through = x_hat * (dscale / n)
+            through += dshift / n
+            dy = dy - through
+        dx = sequences.keep(mask, dy * (scale * s))
+        return dx, {"scale": over_all_but_the_last(dscale), "shift": over_all_but_the_last(dshift)}
 
-    return y, backward, running
+    return sequences.keep(mask, y), backward, running
 
 
 def _sum(x: Array, per_step: bool) -> Array:
@@ -111,18 +112,17 @@ def _positions(x: Array, mask: Array | None, per_step: bool) -> Array:
     return (xp.asarray(T * B) if mask is None else mask.sum()).astype(x.real.dtype)
 
 
-def _moved(running: Params, mean: Array, var: Array, n: Array, momentum: float) -> Params:
-    """Move the running statistics towards a batch's."""
+def _moved(running: Params, mean: Array, var: Array, count: Array, momentum: float) -> Params:
+    """Move the running statistics towards a batch's: (N,), or the first T rows of (steps, N)."""
     xp = namespace(mean)
-    n = n.reshape(-1, 1) if n.ndim else n
-    share = xp.where(n >= 2, n.dtype.type(momentum), n.dtype.type(0))
-    batch = {"mean": mean, "var": var * (n / xp.maximum(n - 1, 1)).reshape(-1, *(1,) * (var.ndim - 1))}
+    if mean.ndim == 3:
+        mean, var, count = mean[:, 0], var[:, 0], count[:, 0]
+    share = xp.where(count >= 2, count.dtype.type(momentum), count.dtype.type(0))
     moved = {}
-    for name, old in running.items():
-        steps = slice(len(mean)) if old.ndim == 2 else slice(None)
-        new = old.astype(mean.dtype)
-        new[steps] += share * (batch[name].reshape(new[steps].shape) - new[steps])
-        moved[name] = new
+    for name, batch in (("mean", mean), ("var", var * (count / xp.maximum(count - 1, 1)))):
+        moved[name] = running[name].astype(batch.dtype)
+        old = moved[name][:len(batch)]
+        old += share * (batch - old)
     return moved
 
 
@@ -132,15 +132,14 @@ def _check(x: Array, scale: Array, shift: Array, running: Params, mask: Array | 
     N = len(scale)
     _door.features("x", x, N, dimensions=3)
     _door.shape("shift", shift, (N,), "one per feature, as scale has it")
+    steps = _door.leaf(running, "mean").shape[:-1]
     for name in ("mean", "var"):
-        _door.alike(**{"x": x.real, f"running[{name!r}]": running[name].real})
-        if running[name].ndim == 2:
-            _door.shape(f"running[{name!r}]", running[name], (None, N), "one row per step and one column per feature")
-            if len(x) > len(running[name]):
-                raise ValueError(f"x: expected at most {len(running[name])} steps, those that have statistics of their "
-                                 f"own; got shape {x.shape}.")
-        else:
-            _door.shape(f"running[{name!r}]", running[name], (N,), "one per feature, as scale has it")
+        value, called = _door.leaf(running, name), f"running[{name!r}]"
+        _door.alike(**{"x": x.real, called: value.real})
+        _door.shape(called, value, (*steps[:1], N), "one per feature, or a row of them for each step")
+    if steps and len(x) > steps[0]:
+        raise ValueError(f"x: expected at most {steps[0]} steps, those that have statistics of their own; "
+                         f"got shape {x.shape}.")
     if mask is not None:
         _door.mask(mask, x.shape[:2], x)
     return xp

@@ -47,7 +47,7 @@ def convolution(params: Params, x: Array, stride: int = 1,
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape; the message names it.
     """
-    W, b = params["W"], params.get("b")
+    W, b = _door.leaf(params, "W"), params.get("b")
     xp = _door.alike(x=x, W=W, b=b)
     _door.shape("W", W, (None, None, None), "(outputs, channels, kernel)")
     outputs, C, K = W.shape

@@ -37,7 +37,7 @@ def embedding(params: Params, tokens: Array) -> tuple[Array, Callable[[Array], t
     TypeError, ValueError
         An argument has the wrong type, device or shape, or a token is not in the table; the message names it.
     """
-    E = params["E"]
+    E = _door.leaf(params, "E")
     _door.alike(E=E)
     _door.shape("E", E, (None, None), "a row per token")
     _door.whole_numbers("tokens", tokens, len(E))
@@ -65,9 +65,13 @@ def tied_readout(params: Params, h: Array) -> tuple[Array, Callable[[Array], tup
     Raises
     ------
     TypeError, ValueError
-        As `affine`, whose W is E here.
+        An argument has the wrong type, dtype, device or shape; the message names it.
     """
-    y, pull = affine({"W": params["E"], "b": params["b"]}, h)
+    E, b = _door.leaf(params, "E"), _door.leaf(params, "b")
+    _door.alike(h=h, E=E, b=b)
+    _door.shape("E", E, (None, None), "a row per token")
+    _door.features("h", h, E.shape[1])
+    y, pull = affine({"W": E, "b": b}, h)
 
     def backward(dy: Array) -> tuple[Array, Params]:
         dh, d = pull(dy)

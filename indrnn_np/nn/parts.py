@@ -50,7 +50,7 @@ class Map(_Part):
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Map x."""
-        return *affine(_leaves(params, "W", "b"), x), {}
+        return *affine(params, x), {}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Convolution(_Part):
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Convolve x."""
         T, B, M = x.shape
-        y, pull = convolution(_leaves(params, "W", "b"), x.reshape(T, B, self.channels, -1), self.stride, self.padding)
+        y, pull = convolution(params, x.reshape(T, B, self.channels, -1), self.stride, self.padding)
 
         def backward(dy: Array) -> tuple[Array, Tree]:
             dx, grads = pull(dy.reshape(y.shape))
@@ -116,7 +116,8 @@ class Norm(_Part):
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Normalise x."""
-        y, pull, after = batch_norm(params["batch_norm"], running["batch_norm"], x, this.training, this.mask)
+        y, pull, after = batch_norm(params.get("batch_norm", {}), running.get("batch_norm", {}), x, this.training,
+                                    this.mask)
 
         def backward(dy: Array) -> tuple[Array, Tree]:
             dx, grads = pull(dy)
@@ -163,7 +164,7 @@ class Recurrence(_Part):
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Run the recurrence over the drive x."""
-        return *recurrent(_leaves(params, "u"), x, self.activation, this.mask, self.bidirectional, self.overwrite), {}
+        return *recurrent(params, x, self.activation, this.mask, self.bidirectional, self.overwrite), {}
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Embedding(_Part):
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Look the tokens up."""
-        y, pull = embedding(params["embedding"], x)
+        y, pull = embedding(params.get("embedding", {}), x)
 
         def backward(dy: Array) -> tuple[None, Tree]:
             dx, grads = pull(dy)
@@ -213,7 +214,7 @@ class TiedReadout(_Part):
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Score the tokens."""
-        y, pull = tied_readout({"E": params["embedding"]["E"], "b": params["readout"]["b"]}, x)
+        y, pull = tied_readout(params.get("embedding", {}) | params.get("readout", {}), x)
 
         def backward(dy: Array) -> tuple[Array, Tree]:
             dx, grads = pull(dy)
@@ -241,7 +242,3 @@ class RealSteps(_Part):
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Put them there."""
         return sequences.keep(this.mask, x), lambda dy: (sequences.keep(this.mask, dy), {}), {}
-
-
-def _leaves(params: Tree, *names: str) -> Tree:
-    return {name: params[name] for name in names if name in params}

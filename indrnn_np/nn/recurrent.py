@@ -39,7 +39,7 @@ def recurrent(params: Params, a: Array, activation: str | Activation = "relu", m
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape; the message names it.
     """
-    u, σ = params["u"], resolve(activation)
+    u, σ = _door.leaf(params, "u"), resolve(activation)
     if mask is not None:
         _door.mask(mask, a.shape[:2], a)
         a = sequences.keep(mask, a)
