@@ -72,7 +72,7 @@ def convolution(params: Params, x: Array, stride: int = 1,
 
     def backward(dy: Array) -> tuple[Array, Params]:
         _door.cotangent(dy, y.shape, x)
-        dwide, dW = xp.zeros_like(wide), xp.empty_like(W)
+        dwide, dW = xp.zeros(wide.shape, x.dtype), xp.empty(W.shape, x.dtype)
         for k in range(K):
             dwide[..., under[k]] += W[:, :, k].T @ dy
             dW[:, :, k] = xp.tensordot(dy, wide[..., under[k]], axes=((0, 1, 3), (0, 1, 3)))

@@ -39,7 +39,7 @@ def last_step(h: Array, mask: Array | None = None,
         _door.mask(mask, h.shape[:2], h)
     _, B, N = h.shape
     end, b = sequences.last_steps(mask, h), xp.arange(B)
-    halves = ((slice(N // 2), end), (slice(N // 2, N), xp.zeros_like(end))) if bidirectional else ((slice(N), end),)
+    halves = ((slice(N // 2), end), (slice(N // 2, N), xp.zeros(B, end.dtype))) if bidirectional else ((slice(N), end),)
     y = xp.concatenate([h[..., half][step, b] for half, step in halves], axis=-1)
     like = y[:0]
 
