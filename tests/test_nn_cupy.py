@@ -21,11 +21,16 @@ MODELS = {
 }
 
 
+def on_the_specification(monkeypatch):
+    """Pretend that there is CuPy, and have the specification run all recurrences, here and there."""
+    monkeypatch.setattr(ir.engines, "choose", lambda engine, array, activation: "reference")
+    return fake_cupy.install(monkeypatch)
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("lengths", [None, np.array([5, 2, 3])])
 def test_a_network_on_cupy_arrays_gives_the_numbers_of_numpy(name: str, lengths, monkeypatch) -> None:
-    monkeypatch.setattr(ir.engines, "available", lambda: ("reference",))  # which is CuPy's engine
-    cupy, model, rng = fake_cupy.install(monkeypatch), MODELS[name], np.random.default_rng(0)
+    cupy, model, rng = on_the_specification(monkeypatch), MODELS[name], np.random.default_rng(0)
     x = rng.integers(0, 6, (5, 3)) if model.tokens else rng.standard_normal((5, 3, 4), np.float32)
     labels = rng.integers(0, model.outputs, (5, 3) if model.readout == "every" else 3)
     results = []
@@ -48,7 +53,7 @@ def test_a_network_on_cupy_arrays_gives_the_numbers_of_numpy(name: str, lengths,
 
 
 def test_lengths_may_lie_on_the_gpu(monkeypatch) -> None:
-    cupy = fake_cupy.install(monkeypatch)
+    cupy = on_the_specification(monkeypatch)
     model = MODELS["residual"]
     params, running = model.initial(np.random.default_rng(1), 5, xp=cupy)
     x = cupy.asarray(np.random.default_rng(0).standard_normal((5, 3, 4), np.float32))
