@@ -16,6 +16,7 @@ from tally import Tally
 
 from indrnn_np import nn
 from indrnn_np.nn import sequences
+from indrnn_np.nn.batch_norm import initial_batch_norm
 
 T, B, N = 7, 5, 4
 LENGTHS = np.array([7, 3, 1, 5, 5])
@@ -107,9 +108,10 @@ def test_masked_batch_normalisation_is_that_of_the_real_positions_alone(per_step
         assert (abs(dparams[name] - value) <= bound * T).all()
 
 
-def test_running_statistics_are_what_evaluation_normalises_by() -> None:
-    rng = np.random.default_rng(2)
-    params, running = {"scale": np.ones(N), "shift": np.zeros(N)}, {"mean": np.zeros(N), "var": np.ones(N)}
+@pytest.mark.parametrize("per_step", [True, False])
+def test_running_statistics_are_what_evaluation_normalises_by(per_step: bool) -> None:
+    rng, over = np.random.default_rng(2), 1 if per_step else (0, 1)
+    params, running = initial_batch_norm(N, T + 1 if per_step else None, np.float64)
     x = rng.standard_normal((T, B, N)) * [1, 2, 3, 4] + [4, 3, 2, 1]
     kept = {name: value.copy() for name, value in running.items()}
     after = running
@@ -117,12 +119,22 @@ def test_running_statistics_are_what_evaluation_normalises_by() -> None:
         _, _, after = nn.batch_norm(params, after, x, True)
     assert all(np.array_equal(running[name], kept[name]) for name in running)
     left = 0.9**400  # of where they began
-    n = T * B
-    assert (abs(after["mean"] - x.mean((0, 1))) <= 4 * (left + 400 * EPS + n * EPS) * abs(x).max()).all()
-    assert (abs(after["var"] - x.var((0, 1)) * n / (n - 1)) <= 4 * (left + 400 * EPS + n * EPS) * (x * x).max()).all()
+    n = B if per_step else T * B
+    mean, var = ((value[:T], value[T:]) if per_step else (value, None) for value in (after["mean"], after["var"]))
+    bound = 4 * (left + 400 * EPS + n * EPS)
+    assert (abs(mean[0] - x.mean(over)) <= bound * abs(x).max()).all()
+    assert (abs(var[0] - x.var(over) * n / (n - 1)) <= bound * (x * x).max()).all()
+    if per_step:
+        assert not mean[1].any(), "a step that never came"
+        assert (var[1] == 1).all()
     y, _, same = nn.batch_norm(params, after, x, False)
     assert same is after
-    assert np.array_equal(y, (x - after["mean"]) * (1 / np.sqrt(after["var"] + 1e-5)))
+    assert np.array_equal(y, (x - around(mean[0])) * (1 / np.sqrt(around(var[0]) + 1e-5)))
+
+
+def around(statistic: np.ndarray) -> np.ndarray:
+    """Return a statistic as it meets x (T, B, N)."""
+    return statistic[:, None] if statistic.ndim == 2 else statistic
 
 
 MODELS = {

@@ -15,6 +15,10 @@ one per feature still, and so their gradients are the sums over the steps. Paddi
 
 Evaluation takes running statistics in place of the batch's. A batch moves them by `momentum` of the way to its own μ
 and to n / (n − 1) v, the unbiased variance; a step that fewer than two sequences reach leaves its pair as it is.
+
+Beware of statistics per step where a feature is the same in all sequences at some step (a pixel that is always black,
+and all that layers above make of it): v is 0 there, training gives x̂ = 0, and evaluation multiplies what the weights
+have moved since by 1 / √ε = 316, in each layer anew.
 """
 
 from __future__ import annotations
