@@ -307,3 +307,16 @@ def test_bad_arguments_of_a_network_are_refused_by_name() -> None:
         real.initial(3, 5)
     with pytest.raises(ValueError, match=r"^steps: expected"):
         real.initial(rng, 0)
+
+
+def test_the_range_of_u_is_for_the_activation_s_steepest_slope() -> None:
+    model = nn.Plain(inputs=2, outputs=1, hidden=100, activation="sigmoid", gamma=3.0, epsilon=0.1)
+    high = ir.analysis.recurrent_weight_range(50, gamma=3.0, slope=0.25)[1]
+    low = ir.analysis.recurrent_weight_range(50, 0.1, 3.0, 0.25, np.float32)[0]
+    assert model.limits(50) == {"layers/0/u": high, "layers/1/u": high}
+    params, _ = model.initial(np.random.default_rng(0), 50)
+    first, last = (params["layers"][n]["u"] for n in "01")
+    assert 2 < first.max() <= high
+    assert first.min() < 2
+    assert low <= last.min()
+    assert last.max() <= high
