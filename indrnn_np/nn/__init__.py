@@ -6,22 +6,30 @@ Pieces, a file each: `affine`, `batch_norm`, `convolution`, `dropout`, `embeddin
 
 Networks: `plain`, `residual`, `dense`; `stages` has the two rules by which pieces become networks, `network` what all
 networks share.
+
+What trains them: `optimisers` (Adam), `schedules` of its rate, `clipping` by the norm of all gradients, `projection`
+of u onto its range; `trees` has parameters as nested dicts, and by name.
 """
 
+from . import schedules, trees
 from .affine import affine
 from .batch_norm import batch_norm
+from .clipping import clip_by_global_norm
 from .convolution import convolution
 from .dense import Dense
 from .dropout import dropout
 from .embedding import embedding, tied_readout
 from .losses import mse, softmax_cross_entropy
 from .network import Network
+from .optimisers import Adam
 from .plain import Plain
+from .projection import project
 from .readout import last_step
 from .recurrent import recurrent
 from .residual import Residual
 
 __all__ = [
-    "Dense", "Network", "Plain", "Residual", "affine", "batch_norm", "convolution", "dropout", "embedding",
-    "last_step", "mse", "recurrent", "softmax_cross_entropy", "tied_readout",
+    "Adam", "Dense", "Network", "Plain", "Residual", "affine", "batch_norm", "clip_by_global_norm", "convolution",
+    "dropout", "embedding", "last_step", "mse", "project", "recurrent", "schedules", "softmax_cross_entropy",
+    "tied_readout", "trees",
 ]
