@@ -7,12 +7,15 @@ Pieces, a file each: `affine`, `batch_norm`, `convolution`, `dropout`, `embeddin
 Networks: `plain`, `residual`, `dense`; `stages` has the two rules by which pieces become networks, `network` what all
 networks share.
 
+What they are compared with: `baselines`, the RNN, the IRNN, the LSTM and the GRU.
+
 What trains them: `optimisers` (Adam), `schedules` of its rate, `clipping` by the norm of all gradients, `projection`
 of u onto its range; `trees` has parameters as nested dicts, and by name.
 """
 
-from . import schedules, trees
+from . import baselines, schedules, trees
 from .affine import affine
+from .baselines import GRU, IRNN, LSTM, RNN
 from .batch_norm import batch_norm
 from .clipping import clip_by_global_norm
 from .convolution import convolution
@@ -29,7 +32,7 @@ from .recurrent import recurrent
 from .residual import Residual
 
 __all__ = [
-    "Adam", "Dense", "Network", "Plain", "Residual", "affine", "batch_norm", "clip_by_global_norm", "convolution",
-    "dropout", "embedding", "last_step", "mse", "project", "recurrent", "schedules", "softmax_cross_entropy",
-    "tied_readout", "trees",
+    "GRU", "IRNN", "LSTM", "RNN", "Adam", "Dense", "Network", "Plain", "Residual", "affine", "baselines",
+    "batch_norm", "clip_by_global_norm", "convolution", "dropout", "embedding", "last_step", "mse", "project",
+    "recurrent", "schedules", "softmax_cross_entropy", "tied_readout", "trees",
 ]
