@@ -3,6 +3,10 @@
 what a task is       `task`: Task, Batch
 made                 `adding`: the adding problem, fresh data for any T
 bundled              `digits`: scikit-learn's digits, pixel by pixel (`pixels`)
+the user's files     `mnist`: MNIST, pixel by pixel, from IDX files (`idx`)
+
+Nothing is downloaded, and nothing unpickled. A file that is not what it should be raises a DataError (`files`), which
+names the file and the place in it.
 """
 
 from __future__ import annotations
@@ -15,14 +19,17 @@ from typing import Any
 
 from .adding import Adding
 from .digits import digits
+from .files import DataError
+from .mnist import mnist
 from .pixels import Images, Pixels
 from .task import Batch, Task
 
-__all__ = ["TASKS", "Adding", "Batch", "Images", "Pixels", "Task", "digits", "named"]
+__all__ = ["TASKS", "Adding", "Batch", "DataError", "Images", "Pixels", "Task", "digits", "mnist", "named"]
 
 TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType({
     "adding": Adding,
     "digits": digits,
+    "mnist": mnist,
 })
 
 
