@@ -18,7 +18,7 @@ def test_a_name_and_plain_options_make_a_task() -> None:
 
 @pytest.mark.parametrize(("call", "kind", "message"), [
     (lambda: tasks.named("ading"), ValueError, "got 'ading'. Did you mean 'adding'?"),
-    (lambda: tasks.named("copying memory"), ValueError, "name: expected one of adding, digits, mnist"),
+    (lambda: tasks.named("copying memory"), ValueError, "name: expected one of adding, digits, mnist, ptb-char"),
     (lambda: tasks.named(3), TypeError, "name: expected the name of a task; got int."),
     (lambda: tasks.named("adding", step=3), TypeError,
      "step: expected an option of the task 'adding' (steps, test_sequences, test_seed). Did you mean 'steps'?"),
