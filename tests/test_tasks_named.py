@@ -13,12 +13,12 @@ from indrnn_np.experiments import tasks
 
 def test_a_name_and_plain_options_make_a_task() -> None:
     assert tasks.named("adding", steps=7, test_seed=3) == tasks.Adding(7, test_seed=3)
-    assert set(tasks.TASKS) >= {"adding", "digits"}
+    assert set(tasks.TASKS) >= {"adding", "digits", "mnist", "ntu", "ptb-characters", "ptb-words"}
 
 
 @pytest.mark.parametrize(("call", "kind", "message"), [
     (lambda: tasks.named("ading"), ValueError, "got 'ading'. Did you mean 'adding'?"),
-    (lambda: tasks.named("copying memory"), ValueError, "name: expected one of adding, digits, mnist, ptb-char"),
+    (lambda: tasks.named("copying memory"), ValueError, f"expected one of {', '.join(tasks.TASKS)}; got"),
     (lambda: tasks.named(3), TypeError, "name: expected the name of a task; got int."),
     (lambda: tasks.named("adding", step=3), TypeError,
      "step: expected an option of the task 'adding' (steps, test_sequences, test_seed). Did you mean 'steps'?"),

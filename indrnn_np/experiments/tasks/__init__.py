@@ -5,6 +5,7 @@ made                 `adding`: the adding problem, fresh data for any T
 bundled              `digits`: scikit-learn's digits, pixel by pixel (`pixels`)
 the user's files     `mnist`: MNIST, pixel by pixel, from IDX files (`idx`)
                      `ptb`: Penn Treebank by characters and by words (`text`)
+                     `ntu`: NTU RGB+D, from .skeleton files (`skeleton`)
 
 Nothing is downloaded, and nothing unpickled. A file that is not what it should be raises a DataError (`files`), which
 names the file and the place in it.
@@ -22,18 +23,20 @@ from .adding import Adding
 from .digits import digits
 from .files import DataError
 from .mnist import mnist
+from .ntu import Skeletons, ntu
 from .pixels import Images, Pixels
 from .ptb import ptb_characters, ptb_words
 from .task import Batch, Task
 from .text import Text
 
-__all__ = ["TASKS", "Adding", "Batch", "DataError", "Images", "Pixels", "Task", "Text", "digits", "mnist", "named",
-           "ptb_characters", "ptb_words"]
+__all__ = ["TASKS", "Adding", "Batch", "DataError", "Images", "Pixels", "Skeletons", "Task", "Text", "digits", "mnist",
+           "named", "ntu", "ptb_characters", "ptb_words"]
 
 TASKS: Mapping[str, Callable[..., Task]] = MappingProxyType({
     "adding": Adding,
     "digits": digits,
     "mnist": mnist,
+    "ntu": ntu,
     "ptb-characters": ptb_characters,
     "ptb-words": ptb_words,
 })
