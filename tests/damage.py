@@ -1,8 +1,15 @@
-"""What the fuzz tests do to a file: cut it off, change a byte, add some, take some out."""
+"""What the fuzz tests do to a file: cut it off, change a byte, add some, take some out; and what its reader may do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from indrnn_np.experiments.tasks import DataError
 
 
 @st.composite
@@ -22,3 +29,31 @@ def damaged(draw: st.DrawFn, whole: bytes, likely: bytes = b"") -> bytes:
             case _:
                 data = data[:at] + data[at + draw(st.integers(1, 4)):]
     return data
+
+
+def faithful(read: Callable[[Path], Any], path: Path, want: Any) -> bool:
+    """Whether a reader does right by the file at `path`: returns what is wanted, or raises a DataError that names it
+    where nothing is (None). Another exception goes through, and is a failure too."""
+    try:
+        got = read(path)
+    except DataError as error:
+        return want is None and str(error).startswith(str(path))
+    return want is not None and bool(got == want)
+
+
+def survives(read: Callable[[Path], Any], understood: Callable[[bytes], Any], path: Path, whole: bytes, likely: bytes,
+             note: Callable[[bool], None] = lambda refused: None) -> None:
+    """Damage a file in many ways, and hold what `read` makes of it against what another reader, `understood`, does.
+
+    `note` is told of each file whether it had to be refused.
+    """
+
+    @given(damaged(whole, likely))
+    @settings(max_examples=300, report_multiple_bugs=False)
+    def claim(data: bytes) -> None:
+        path.write_bytes(data)
+        want = understood(data)
+        note(want is None)
+        assert faithful(read, path, want)
+
+    claim()

@@ -11,6 +11,7 @@ What is not read is counted and not judged: some of those numbers are NaN in goo
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -63,7 +64,7 @@ def read(path: str | os.PathLike[str]) -> Recording:
     """
     lines = _Lines(Path(path))
     frames: dict[bytes, list[int]] = {}
-    joints: dict[bytes, list[list[tuple[float, ...]]]] = {}
+    joints: dict[bytes, list[list[float]]] = {}
     total = lines.count("the number of frames", least=1)
     for frame in range(total):
         for _ in range(lines.count(f"the number of bodies in frame {frame + 1} of {total}")):
@@ -75,9 +76,10 @@ def read(path: str | os.PathLike[str]) -> Recording:
             seen.append(frame)
             if (number := lines.count("the number of joints")) != JOINTS:
                 raise lines.wrong(f"expected {JOINTS} joints; got {number}.")
-            joints.setdefault(identity, []).append([lines.joint(j + 1) for j in range(JOINTS)])
+            joints.setdefault(identity, []).append(lines.joints())
     lines.end(f"the {total} frames that the first line says")
-    return Recording(total, {identity: Body(np.array(seen), np.array(joints[identity], np.float32))
+    return Recording(total, {identity: Body(np.array(seen), np.array(joints[identity], np.float32)
+                                            .reshape(-1, JOINTS, 3))
                              for identity, seen in frames.items()})
 
 
@@ -85,7 +87,9 @@ class _Lines:
     """The lines of a file, one after another; it knows which one it is at."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.lines, self.number = path, path.read_bytes().rstrip().split(b"\n"), 0
+        data = path.read_bytes().rstrip()
+        self.path, self.lines, self.number = path, data.split(b"\n"), 0
+        self.plain = b"_" not in data  # Python reads 1_0 as a number
 
     def wrong(self, what: str) -> DataError:
         """Return the error that says what is wrong with the line at hand."""
@@ -109,6 +113,22 @@ class _Lines:
         if len(fields) != BODY_FIELDS:
             raise self.wrong(f"expected a body in {BODY_FIELDS} numbers; got {len(fields)}.")
         return fields[0]
+
+    def joints(self) -> list[float]:
+        """Return x, y and z of the joints in the next lines, one after another.
+
+        Nearly all time goes by here. So all lines are tried at once, and one by one where something may be wrong.
+        """
+        fields = [line.split() for line in self.lines[self.number:self.number + JOINTS]]
+        if self.plain and len(fields) == JOINTS and all(len(numbers) == JOINT_FIELDS for numbers in fields):
+            try:
+                positions = [float(number) for numbers in fields for number in numbers[:3]]
+            except ValueError:
+                positions = [math.nan]
+            if sum(map(abs, positions)) <= LARGEST:  # not where one of them is NaN
+                self.number += JOINTS
+                return positions
+        return [number for j in range(JOINTS) for number in self.joint(j + 1)]
 
     def joint(self, j: int) -> tuple[float, ...]:
         line = self.next(f"joint {j} of {JOINTS}")
