@@ -15,29 +15,13 @@ import pytest
 from damage import survives
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from idx_files import understood, written
 from tally import Tally
 
 from indrnn_np.experiments import tasks
 from indrnn_np.experiments.tasks import DataError, idx
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-
-
-def written(array: np.ndarray) -> bytes:
-    """Write an array of bytes as IDX."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return b"\0\0\x08" + bytes([array.ndim]) + sizes + array.tobytes()
-
-
-def understood(data: bytes, dimensions: int) -> Any:
-    """Read IDX into lists, another way: None where it is no IDX file of bytes with that many dimensions."""
-    sizes = [int.from_bytes(data[4 + 4 * i: 8 + 4 * i], "big") for i in range(dimensions)]
-    count = 1
-    for size in sizes:
-        count *= size
-    payload = data[4 + 4 * dimensions:]
-    right = data[:4] == b"\0\0\x08" + bytes([dimensions]) and len(payload) == count > 0
-    return np.array(list(payload), np.uint8).reshape(sizes).tolist() if right else None
 
 
 def parts(train: int = 7, test: int = 3) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@
     then      the elements, the last dimension running fastest
 
 A file whose name ends in .gz is unpacked as it is read; places are then counted in what it holds. The file must be
-exactly as long as its header says, and not one byte more is taken from the memory than the array needs.
+exactly as long as its header says. Its elements are read into the array that is returned, and are never held twice.
 """
 
 from __future__ import annotations

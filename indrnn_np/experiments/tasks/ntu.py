@@ -139,7 +139,8 @@ def frames_of_parts(frames: int, where: Array) -> Array:
 def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int = 20) -> Skeletons:
     """Return the task of recognising actions in NTU RGB+D.
 
-    Every file is read at once; they stay in memory, 600 bytes a frame.
+    All files are read before it returns, which takes minutes for the whole data set; what is kept of them stays in
+    memory, 600 bytes a frame.
 
     Parameters
     ----------

@@ -98,8 +98,10 @@ class Pixels:
 
     def _batch(self, images: Images, which: Array | slice, dtype: np.dtype[Any]) -> Batch:
         """Turn some images into numbers, time first and in the task's order."""
-        x = images.pixels[which].T.astype(dtype) / dtype.type(self.white)
-        return Batch((x if self.order is None else x[self.order])[:, :, None], images.labels[which], None)
+        pixels = images.pixels[which].T
+        x = (pixels if self.order is None else pixels[self.order]).astype(dtype, order="C")
+        x /= dtype.type(self.white)
+        return Batch(x[:, :, None], images.labels[which].copy(), None)
 
 
 def order_of(steps: int, permuted: bool, seed: int) -> Array | None:

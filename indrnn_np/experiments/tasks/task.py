@@ -19,7 +19,7 @@ Loss = Literal["mse", "cross entropy"]
 
 
 class Batch(NamedTuple):
-    """Some sequences and what is to be said of them.
+    """Some sequences and what is to be said of them, in memory of their own.
 
     Attributes
     ----------
@@ -35,33 +35,42 @@ class Batch(NamedTuple):
 
 
 class Task(Protocol):
-    """What every task has; each is a frozen dataclass.
-
-    Attributes
-    ----------
-    name : as `tasks.named` knows it
-    steps : T
-    inputs : M, or the size of the vocabulary where `tokens` is true
-    outputs : K
-    readout : whether the output is wanted at the last step or at every one
-    loss : what it is judged by
-    tokens : whether x has whole numbers, to be embedded
-    """
+    """What every task has; each is a frozen dataclass."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """How `tasks.named` knows it."""
+        ...
+
     @property
-    def steps(self) -> int: ...  # noqa: D102
+    def steps(self) -> int:
+        """T."""
+        ...
+
     @property
-    def inputs(self) -> int: ...  # noqa: D102
+    def inputs(self) -> int:
+        """M, or the size of the vocabulary where `tokens` is true."""
+        ...
+
     @property
-    def outputs(self) -> int: ...  # noqa: D102
+    def outputs(self) -> int:
+        """K."""
+        ...
+
     @property
-    def readout(self) -> Readout: ...  # noqa: D102
+    def readout(self) -> Readout:
+        """Whether the output is wanted at the last step or at every one."""
+        ...
+
     @property
-    def loss(self) -> Loss: ...  # noqa: D102
+    def loss(self) -> Loss:
+        """What the output is judged by."""
+        ...
+
     @property
-    def tokens(self) -> bool: ...  # noqa: D102
+    def tokens(self) -> bool:
+        """Whether x has whole numbers, to be embedded."""
+        ...
 
     def batch(self, rng: np.random.Generator, size: int, dtype: Any = "float32") -> Batch:
         """Draw `size` training sequences, all chance from rng."""
