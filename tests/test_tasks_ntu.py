@@ -238,6 +238,40 @@ def test_files_in_which_nobody_is_seen_are_left_out_by_name(tmp_path: Path) -> N
     assert (len(task.train.frames), len(task.test.frames)) == (1, 1)
 
 
+HEADING = b"Some samples have missing or incomplete skeleton data.\r\nPlease ignore them.\r\n\r\n"
+
+
+@pytest.mark.parametrize(("heading", "ending"), [(b"", ""), (HEADING, ""), (HEADING, ".skeleton")])
+def test_recordings_on_the_list_of_incomplete_ones_are_not_even_read(tmp_path: Path, heading: bytes,
+                                                                     ending: str) -> None:
+    seen = written(random_frames(np.random.default_rng(0), ["a"]))
+    for camera in (1, 2, 3):
+        (tmp_path / name(camera)).write_bytes(seen.replace(b"25", b"24") if camera == 3 else seen)
+    with pytest.raises(DataError, match="expected 25 joints"):
+        tasks.named("ntu", folder=tmp_path, split="cross-view")
+    names = [name(3), name(3, subject=7)]  # the second is not there
+    lines = "\r\n".join(file.removesuffix(".skeleton") + ending for file in names)
+    (tmp_path / "list.txt").write_bytes(heading + lines.encode() + b"\r\n\r\n")
+    task = tasks.named("ntu", folder=tmp_path, split="cross-view", incomplete=str(tmp_path / "list.txt"))
+    assert isinstance(task, Skeletons)
+    assert task.left_out == (name(3),)
+    assert len(task.train.frames) == 1
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (b"", ": expected names of recordings, SsssCcccPpppRrrrAaaa, one a line; got none."),
+    (HEADING + b"S1C1", ": expected names of recordings"),
+    (HEADING + b"S001C001P001R001A001\n\nS001C001P001R001\n",
+     ", line 6: expected the name of a recording, as above it; got 'S001C001P001R001'."),
+    (b"S001C001P001R001A001\n\xff\n", ", line 2: expected the name of a recording"),
+], ids=lambda value: "data" if isinstance(value, bytes) else None)
+def test_a_wrong_list_is_named_with_the_line(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "list.txt").write_bytes(data)
+    with pytest.raises(DataError) as error:
+        tasks.named("ntu", folder=tmp_path, incomplete=tmp_path / "list.txt")
+    assert str(error.value).startswith(f"{tmp_path / 'list.txt'}{message}")
+
+
 @pytest.mark.parametrize(("file", "message"), [
     ("S001C001P001R001.skeleton", "its name: expected SsssCcccPpppRrrrAaaa.skeleton, such as"),
     ("S1C1P1R1A1.skeleton", "got S1C1P1R1A1.skeleton."),
@@ -264,16 +298,18 @@ def test_an_empty_part_of_a_split_is_named(tmp_path: Path) -> None:
     (tmp_path / name(2)).write_bytes(written(random_frames(np.random.default_rng(0), ["a"])))
     (tmp_path / name(1)).write_bytes(written([{}]))
     with pytest.raises(DataError, match="expected sequences to test on in the cross-view split; got none among 2 "
-                                        r"\.skeleton files \(1 of them show nobody\)\.$"):
+                                        r"\.skeleton files \(1 of them left out\)\.$"):
         tasks.named("ntu", folder=tmp_path, split="cross-view")
 
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"split": "cross subject"}, "split: expected one of cross-subject, cross-view; got 'cross subject'."),
     ({"steps": 0}, "steps: expected a whole number above 0; got 0."),
+    ({"incomplete": 3}, "incomplete: expected the path of a list of recordings; got int."),
+    ({"incomplete": "nowhere"}, "incomplete: expected a list of recordings; there is no file nowhere."),
     ({"folder": b"x"}, "folder: expected the path of a folder with the .skeleton files of NTU RGB+D; got bytes."),
 ])
 def test_bad_options_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
-    with pytest.raises((TypeError, ValueError)) as error:
+    with pytest.raises((TypeError, ValueError, FileNotFoundError)) as error:
         tasks.named("ntu", **{"folder": tmp_path, **options})
     assert str(error.value) == message

@@ -16,7 +16,8 @@ centre    Coordinates are in metres from the middle of the spine in the first pl
 frames    The sequence is cut into T parts of equal length (T = 20), and one frame is taken from each: in training any,
           by the generator; in testing the middle one. Where it is shorter than T, some frames come more than once.
 
-Recordings in which no frame has a body are left out; the task tells their names.
+Recordings in which no frame has a body are left out, and those that the user lists: the data's authors give a list of
+302 "with missing or incomplete skeletons" and ask not to use them. The task tells the names of all that were left out.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Skeletons:
     ----------
     steps : T
     train, test : Clips
-    left_out : names of the files in which nobody is seen
+    left_out : names of the files that were there and are not used
     """
 
     steps: int
@@ -136,7 +137,8 @@ def frames_of_parts(frames: int, where: Array) -> Array:
     return first + (where * np.maximum(end - first, 1)).astype(np.int64)
 
 
-def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int = 20) -> Skeletons:
+def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int = 20,
+        incomplete: str | os.PathLike[str] | None = None) -> Skeletons:
     """Return the task of recognising actions in NTU RGB+D.
 
     All files are read before it returns, which takes minutes for the whole data set; what is kept of them stays in
@@ -147,6 +149,8 @@ def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int
     folder : holds the .skeleton files; others in it are not looked at
     split : "cross-subject" or "cross-view"
     steps : T
+    incomplete : a text with the names of recordings that are not even to be read, one a line, with or without
+        .skeleton; what stands above the first name is its heading. The authors' list is one. None: all are read
 
     Returns
     -------
@@ -155,7 +159,7 @@ def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        There is no such folder; the message names it.
+        There is no such folder or list; the message names it.
     DataError
         A file's name or a line in it is not what it should be, or a part of the split has no sequence; the message
         names the file and the line.
@@ -165,12 +169,12 @@ def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int
     _checks.one_of("split", split, SPLITS)
     _checks.whole("steps", steps)
     home = existing_folder(folder, "the .skeleton files of NTU RGB+D")
+    unwanted = frozenset[str]() if incomplete is None else listed(_list_file(incomplete))
     files = {path: facts(path) for path in sorted(home.glob("*.skeleton"))}
     clips: dict[bool, list[tuple[Array, int]]] = {True: [], False: []}
     left_out = []
     for path, (_, camera, subject, _, action) in files.items():
-        frames = aligned(skeleton.read(path))
-        if len(frames) == 0:
+        if path.stem in unwanted or len(frames := aligned(skeleton.read(path))) == 0:
             left_out.append(path.name)
             continue
         training = subject in TRAINING_SUBJECTS if split == "cross-subject" else camera in TRAINING_CAMERAS
@@ -178,10 +182,39 @@ def ntu(folder: str | os.PathLike[str], split: str = "cross-subject", steps: int
     for training, purpose in ((True, "to train on"), (False, "to test on")):
         if not clips[training]:
             raise DataError(home, "", f"expected sequences {purpose} in the {split} split; got none among "
-                            f"{len(files)} .skeleton files ({len(left_out)} of them show nobody).")
+                            f"{len(files)} .skeleton files ({len(left_out)} of them left out).")
     train, test = (Clips(tuple(frames for frames, _ in clips[training]), np.array([a for _, a in clips[training]]))
                    for training in (True, False))
     return Skeletons(steps, train, test, tuple(left_out))
+
+
+def _list_file(incomplete: Any) -> Path:
+    """Return the path of the list, which must be there."""
+    if not isinstance(incomplete, str | os.PathLike) or isinstance(os.fspath(incomplete), bytes):
+        raise TypeError(f"incomplete: expected the path of a list of recordings; got {type(incomplete).__name__}.")
+    if not Path(incomplete).is_file():
+        raise FileNotFoundError(f"incomplete: expected a list of recordings; there is no file {incomplete}.")
+    return Path(incomplete)
+
+
+def listed(path: Path) -> frozenset[str]:
+    """Read a list of recordings: their names, without .skeleton.
+
+    Raises
+    ------
+    DataError
+        It has no name, or below the first name a line that is none.
+    """
+    names: list[str] = []
+    for n, line in enumerate(path.read_bytes().decode("utf-8", "replace").split("\n"), 1):
+        name = line.strip().removesuffix(".skeleton")
+        if NAME.fullmatch(f"{name}.skeleton"):
+            names.append(name)
+        elif names and name:
+            raise DataError(path, f"line {n}", f"expected the name of a recording, as above it; got {line.strip()!r}.")
+    if not names:
+        raise DataError(path, "", "expected names of recordings, SsssCcccPpppRrrrAaaa, one a line; got none.")
+    return frozenset(names)
 
 
 def facts(path: Path) -> tuple[int, ...]:
