@@ -83,11 +83,11 @@ def raises_what_comes(path: Path) -> Any:
     return as_frames(path) if int(lines[0]) == 3 else None
 
 
-@pytest.mark.parametrize("reader", [as_if_it_were(with_enough_fields), as_if_it_were(without_underscores),
-                                    raises_what_comes])
-def test_a_careless_reader_is_found(tmp_path: Path, reader: Any) -> None:
+@pytest.mark.parametrize(("reader", "likely"), [
+    (as_if_it_were(with_enough_fields), b" "), (as_if_it_were(without_underscores), b"_"), (raises_what_comes, b"x")])
+def test_a_careless_reader_is_found(tmp_path: Path, reader: Any, likely: bytes) -> None:
     with pytest.raises((AssertionError, ValueError)):
-        survives(reader, understood_as_lists, tmp_path / "a", WHOLE, LIKELY)
+        survives(reader, understood_as_lists, tmp_path / "a", WHOLE, likely)
 
 
 GOOD = written(random_frames(np.random.default_rng(0), [["7"], ["7", "8"]])).split(b"\r\n")

@@ -16,8 +16,8 @@ centre    Coordinates are in metres from the middle of the spine in the first pl
 frames    The sequence is cut into T parts of equal length (T = 20), and one frame is taken from each: in training any,
           by the generator; in testing the middle one. Where it is shorter than T, some frames come more than once.
 
-Recordings in which no frame has a body are left out, and those that the user lists: the data's authors give a list of
-302 "with missing or incomplete skeletons" and ask not to use them. The task tells the names of all that were left out.
+Recordings in which no frame has a body are left out, and those that the user lists: the data's authors list 302 whose
+skeletons are incomplete, and ask not to use them. The task tells the names of all that were left out.
 """
 
 from __future__ import annotations

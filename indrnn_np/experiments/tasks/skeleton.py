@@ -6,7 +6,7 @@
                         the number of joints, 25
     for each joint:     a line of 12: x, y, z in metres, and nine more that are not read
 
-What is not read is counted and not judged: some of those numbers are NaN in good files. What is read must be right.
+What is not read is counted and not judged: NaN may stand there. What is read must be right.
 """
 
 from __future__ import annotations
