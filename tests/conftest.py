@@ -11,7 +11,8 @@ import hypothesis
 import pytest
 from tally import SUMMARIES
 
-MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy"}
+MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
+           "experiments": "sklearn"}
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
