@@ -12,8 +12,9 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TypeVar
 
 from rich import box
@@ -24,7 +25,7 @@ from rich.table import Table
 from . import __version__, bench, engines
 from .activations import is_builtin, resolve
 from .analysis import memory_length, recurrent_weight_range
-from .bench import LOOP, Result
+from .bench import LOOP, Result, gpu, gpu_report
 from .oracle import Report, installation, write_vectors
 from .oracle.isolation import CannotRun, Isolated
 from .oracle.precision import HALF
@@ -84,16 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measure = commands.add_parser("bench", help="measure the engines against PyTorch, JAX and memory itself",
                                   description="Time forward and backward in float32, side by side: our engines, "
                                   "PyTorch and JAX where installed, and copies of memory.")
+    measure.add_argument("--device", choices=("cpu", "gpu"), default="cpu",
+                         help="gpu: check and time every plan of the kernels, against copies, PyTorch, JAX and cuDNN")
     measure.add_argument("--shape", type=_shape, metavar="T,B,N",
-                         help="steps, sequences, neurons (default 784,32,128)")
-    measure.add_argument("--activation", default="relu", help="a built-in one (default relu)")
+                         help="steps, sequences, neurons (default 784,32,128; on a GPU four shapes)")
+    measure.add_argument("--activation", help="a built-in one (default relu; on a GPU those that matter)")
     measure.add_argument("--subject", choices=bench.SUBJECTS, default="recurrence",
                          help="the recurrence alone (default), or a whole layer with its matrix products")
     measure.add_argument("--cores", type=_count, default=1, help="how many everybody may use (default 1)")
     measure.add_argument("--suite", action="store_true",
                          help="five shapes, both subjects, ReLU and tanh, one core and two, and growth in T, B and N")
-    measure.add_argument("--repeats", type=_count, default=15, help="timed rounds (default 15)")
-    measure.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    measure.add_argument("--dtype", choices=installation.DTYPES, action="append",
+                         help="on a GPU: in this, or in both if given twice (default float32)")
+    measure.add_argument("--sweep", action="store_true", help="on a GPU: all sizes of the kernels, and B·N growing")
+    measure.add_argument("--repeats", type=_count, help="timed rounds (default 15, on a GPU 50)")
+    measure.add_argument("--json", nargs="?", const="-", metavar="FILE",
+                         help="print one JSON object instead of the table, or write it into a file beside the table")
     measure.set_defaults(run=run_bench)
 
     options = parser.parse_args(arguments)
@@ -159,32 +166,50 @@ def run_bounds(options: argparse.Namespace) -> int:
 
 
 def run_bench(options: argparse.Namespace) -> int:
-    """Measure, and show ratios."""
-    if options.suite:
-        return _run_suite(options)
-    if not is_builtin(resolve(options.activation)):
+    """Measure, and show ratios; on a GPU, say whether all that was measured is right."""
+    if options.activation is not None and not is_builtin(resolve(options.activation)):
         raise ValueError(f"activation: expected a built-in one; got {options.activation!r}.")
-    steps = _progress(range(options.repeats + 1), "Measuring")
-    outcome = bench.measure(options.shape or (784, 32, 128), steps, options.activation, options.cores, options.subject)
-    if options.json:
-        print(json.dumps(outcome.as_dict() | bench.describe()))
-    else:
-        _show_bench(outcome)
+    if options.device == "gpu":
+        return _run_bench_on_a_gpu(options)
+    if options.sweep or options.dtype:
+        raise ValueError("--sweep, --dtype: expected with --device gpu alone.")
+    rounds = range((options.repeats or 15) + 1)
+    if options.suite:
+        return _run_suite(options, rounds)
+    outcome = bench.measure(options.shape or (784, 32, 128), _progress(rounds, "Measuring"),
+                            options.activation or "relu", options.cores, options.subject)
+    _deliver(options, outcome.as_dict() | bench.describe(), lambda: _show_bench(outcome))
     return 0
 
 
-def _run_suite(options: argparse.Namespace) -> int:
+def _run_suite(options: argparse.Namespace, rounds: range) -> int:
     plan = list(itertools.product(bench.SUBJECTS, [options.shape] if options.shape else bench.SHAPES, ("relu", "tanh"),
                                   range(1, min(2, bench.cores()) + 1)))
-    results = [bench.measure(shape, range(options.repeats + 1), activation, cores, subject)
+    results = [bench.measure(shape, rounds, activation, cores, subject)
                for subject, shape, activation, cores in _progress(plan, "Measuring")]
     growth = [bench.grow(engine, letter) for engine in engines.on_the_cpu()[1:] for letter in "TBN"]
-    if options.json:
-        print(json.dumps(bench.describe() | {"results": [result.as_dict() for result in results],
-                                             "growth": [dataclasses.asdict(line) for line in growth]}))
-    else:
-        _show_suite(results, growth)
+    _deliver(options, bench.describe() | {"results": [result.as_dict() for result in results],
+                                          "growth": [dataclasses.asdict(line) for line in growth]},
+             lambda: _show_suite(results, growth))
     return 0
+
+
+def _run_bench_on_a_gpu(options: argparse.Namespace) -> int:
+    outcome = gpu.measure([options.shape] if options.shape else gpu.SHAPES, tuple(options.dtype or ("float32",)),
+                          options.activation, options.repeats or 50, options.sweep,
+                          lambda cells: _progress(cells, "Measuring"))
+    _deliver(options, outcome.as_dict(), lambda: _show_sheets(gpu_report.sheets(outcome)))
+    return 0 if outcome.right else 1
+
+
+def _deliver(options: argparse.Namespace, found: dict[str, object], show: Callable[[], None]) -> None:
+    """Print JSON, or show the tables and write JSON where there is a file for it."""
+    if options.json == "-":
+        print(json.dumps(found))
+        return
+    show()
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 def _show_verification(reports: Sequence[tuple[installation.Row, Report]]) -> None:
@@ -306,6 +331,19 @@ def _show_suite(results: Sequence[Result], growth: Sequence[bench.Growth]) -> No
         console.print(f"{line.engine}, ns per element as {line.letter} doubles from {line.shapes[0]}: {sizes}",
                       markup=False, soft_wrap=True)
     _show_left_out(results)
+
+
+def _show_sheets(sheets: Iterable[gpu_report.Sheet]) -> None:
+    console = Console(highlight=False)
+    for sheet in sheets:
+        if sheet.headings:
+            table = _table(sheet.title)
+            for k, heading in enumerate(sheet.headings):
+                table.add_column(heading, justify="left" if k < 2 else "right", no_wrap=True)
+            for row in sheet.rows:
+                table.add_row(*row)
+            console.print(table)
+        console.print(*filter(None, sheet.notes), "", sep="\n", markup=False, soft_wrap=True)
 
 
 def _show_left_out(results: Sequence[Result]) -> None:

@@ -102,19 +102,19 @@ def _layer(given: Given) -> dict[str, Run]:
     return found
 
 
-def torch_loop(given: Given, whole_layer: bool) -> Run:
+def torch_loop(given: Given, whole_layer: bool, device: str = "cpu") -> Run:
     """Write it as one does in PyTorch, with a loop over torch.unbind, differentiated by its autograd."""
     import torch
 
-    leaves = [torch.from_numpy(v.copy()).requires_grad_() for v in _inputs(given, whole_layer)]
-    cotangent, σ = torch.from_numpy(given.dh), _torch_activation(torch, given.activation)
+    leaves = [torch.from_numpy(v.copy()).to(device).requires_grad_() for v in _inputs(given, whole_layer)]
+    cotangent, σ = torch.from_numpy(given.dh).to(device), _torch_activation(torch, given.activation)
 
     def run() -> list[Any]:
         for leaf in leaves:
             leaf.grad = None
         first, u, *affine = leaves
         drive = torch.nn.functional.linear(first, *affine) if affine else first
-        h_prev, states = torch.zeros(given.a.shape[1:]), []
+        h_prev, states = torch.zeros(given.a.shape[1:], device=device), []
         for a_t in torch.unbind(drive):
             h_prev = σ(a_t + u * h_prev)
             states.append(h_prev)
