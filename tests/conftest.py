@@ -11,6 +11,8 @@ import hypothesis
 import pytest
 from tally import SUMMARIES
 
+from indrnn_np.array_module import require_cupy
+
 MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
            "experiments": "sklearn"}
 
@@ -21,6 +23,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-extras", action="store_true", help="a missing extra is a failure, not a skip")
+    parser.addoption("--gpu", action="store_true", help="that no GPU answers is a failure, not a skip")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -32,6 +35,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("program"):
         if which(marker.args[0]) is None:
             _leave_out(f"needs the program {marker.args[0]}", everything or bool(os.environ.get("CI")))
+    if item.get_closest_marker("gpu"):
+        try:
+            require_cupy()
+        except (ModuleNotFoundError, RuntimeError) as error:
+            _leave_out(f"needs a GPU: {error}", item.config.getoption("--gpu"))
 
 
 def _leave_out(reason: str, is_a_failure: bool) -> None:

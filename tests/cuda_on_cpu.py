@@ -1,13 +1,14 @@
 """CuPy's RawModule for machines without a GPU: the same source, compiled by g++ behind `cuda_on_cpu.h`.
 
-Compiled kernels are kept for the life of the process. What a kernel does with its pointers is not checked, as on a GPU;
-built with a sanitizer it is.
+Compiled kernels are kept for the life of the process, or longer in a folder that CUDA_ON_CPU names. What a kernel does
+with its pointers is not checked, as on a GPU; built with a sanitizer it is.
 """
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import re
 import subprocess
 import tempfile
@@ -56,7 +57,9 @@ def kernels(code: str) -> list[str]:
 
 @cache
 def folder() -> Path:
-    """Where the compiled kernels lie; the folder goes with the process."""
+    """Where the compiled kernels lie: a folder that goes with the process, or the one that CUDA_ON_CPU names."""
+    if named := os.environ.get("CUDA_ON_CPU"):
+        return Path(named)
     kept = tempfile.TemporaryDirectory(prefix="cuda-on-cpu-")
     folder.kept = kept  # type: ignore[attr-defined]
     return Path(kept.name)

@@ -5,12 +5,15 @@ Its events read the CPU's clock; its figures mean nothing, but they come the way
 
 from __future__ import annotations
 
+import sys
 from time import perf_counter
 from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any
 
 import fake_cupy
 import numpy as np
+
+from indrnn_np import engines
 
 MEMORY = 1 << 27
 CACHE = 1 << 16
@@ -69,4 +72,12 @@ def module() -> ModuleType:
             driverGetVersion=lambda: 0, runtimeGetVersion=lambda: 0, memGetInfo=lambda: (MEMORY, MEMORY)))
     fake.get_default_memory_pool = lambda: SimpleNamespace(free_all_blocks=lambda: None)
     assert issubclass(fake.ndarray, np.ndarray)
+    return fake
+
+
+def install(monkeypatch: Any) -> ModuleType:
+    """Pretend that CuPy is installed and that such a GPU answers."""
+    fake = module()
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(engines, "_gpu_answers", lambda: True)
     return fake

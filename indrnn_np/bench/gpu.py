@@ -178,14 +178,14 @@ def _measure(shape: Shape, dtype: str, activation: str, direction: str, sweep: b
     for plan in dict.fromkeys([*plans(direction, activation, dtype, wide), chosen]):
         line = partial(Line, shape, dtype, activation, direction, plan, plan == chosen)
         try:
-            verdict, run = _checked(checker, direction, plan)
+            verdict, run = checked(checker, direction, plan)
             found.append(line(verdict, clock.measure(run) if verdict.right else None))
         except Exception as error:  # CuPy raises several types; a plan that does not fit the device is told of
             found.append(line(failure=f"{type(error).__name__}: {error}"))
     return found
 
 
-def _checked(checker: Checker, direction: str, plan: Plan) -> tuple[Verdict, Run]:
+def checked(checker: Checker, direction: str, plan: Plan) -> tuple[Verdict, Run]:
     """Run one direction twice, judge it, and return the run, which writes into buffers of its own."""
     cupy, σ = require_cupy(), checker.σ
     a, u, h0, dh = map(cupy.asarray, checker.given[:4])
