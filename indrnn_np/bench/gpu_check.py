@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activations import resolve
-from ..array_module import Array
+from ..array_module import Array, to_cupy
 from ..engines import numpy as numpy_engine
 from ..engines.cuda import SMOOTH, Plan
 from ..oracle import references
@@ -71,6 +71,11 @@ class Checker:
         count = min(N, NEURONS, max(1, JUDGED // (T * B)))
         self.neurons = np.unique(np.linspace(0, N - 1, count).round().astype(int))
         self._judged: dict[str, references.Expected] = {}
+
+    @cached_property
+    def moved(self) -> tuple[Array, ...]:
+        """a, u, h0, dh and the NumPy engine's h, on the GPU."""
+        return tuple(map(to_cupy, (*self.given[:4], self.h)))
 
     @cached_property
     def h(self) -> Array:

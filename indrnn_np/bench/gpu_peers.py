@@ -142,7 +142,7 @@ def _recurrences(name: str, make: Callable[[Given], Run], wait: Run, given: Give
 
 
 def _layers(make: Callable[[Given], Run], wait: Run, shape: Shape, clock: Clock, repeats: int) -> Peer:
-    """Compare whole layers of as many inputs as neurons."""
+    """Compare whole layers of as many inputs as neurons: ours is judged on its first steps, theirs taken as it is."""
     given = draw(shape, "relu")
     x, W, u, b, dh = map(to_cupy, (given.x, given.W, given.u, given.b, given.dh))
 
