@@ -220,11 +220,11 @@ def test_a_step_that_fails_is_noted_and_stops_no_other(tmp_path: Path) -> None:
     assert subprocess.run(command, env=os.environ | path, capture_output=True, check=False).returncode == 1
     steps = (tmp_path / "results" / "steps.txt").read_text("utf-8").splitlines()
     noted = dict(line.split(maxsplit=1) for line in steps)
-    assert list(noted) == ["device", "versions", "verify", "kernels", "memcheck", "racecheck", "tests", "bench",
-                           "sweep"]
+    assert list(noted) == ["device", "versions", "verify", "kernels", "memcheck", "racecheck", "tests", "gpu-tests",
+                           "bench", "sweep"]
     assert noted["verify"].startswith("exit code 7")
     assert (tmp_path / "results" / "verify.txt").read_text("utf-8") == "all wrong\n"
-    for name in ("device", "kernels", "tests", "bench", "sweep"):
+    for name in ("device", "kernels", "tests", "gpu-tests", "bench", "sweep"):
         assert noted[name].startswith("exit code 0")
 
 

@@ -171,7 +171,8 @@ def test_kernels_are_compiled_once_and_kept_on_disk(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("options", "code", "outcome"), [((), 0, "SKIPPED"), (("--gpu",), 1, "ERROR")])
 def test_without_a_gpu_such_tests_are_skipped_or_where_one_is_promised_fail(tmp_path: Path, options, code, outcome):
     (tmp_path / "cupy.py").write_text("raise ModuleNotFoundError", "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "32_bits", *options, __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "32_bits",
+               *options, __file__]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent,
                          env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert ran.returncode == code
