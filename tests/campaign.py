@@ -77,7 +77,8 @@ def case(number: int, dtype: str) -> Case:
 
 def peers() -> dict[str, tuple[Candidate, tuple[str, ...]]]:
     """Return every implementation at hand, with the activations that it has."""
-    found = {name: (candidates.from_engine(name), installation.NAMES) for name in engines.available()}
+    found = {name: (candidates.from_engine(name), installation.NAMES) for name in engines.available()
+             if name != "cuda"}  # which may cut time into slices, and is then judged as a scan
     if find_spec("torch"):
         found["torch.nn.RNN"] = candidates.torch_rnn(), candidates.TORCH_ACTIVATIONS
         found["PyTorch loop"] = torch_loop(), installation.NAMES
