@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,15 @@ def probability(name: str, value: Any) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"{name}: expected a probability of at least 0 and below 1; got {value}.")
     return float(value)
+
+
+def above_zero(name: str, value: Any, most: float = math.inf) -> None:
+    """Check a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name}: expected a number; got {type(value).__name__}.")
+    if not 0 < value <= most or math.isinf(value):
+        raise ValueError(f"{name}: expected a finite number above 0{f', at most {most}' if most < math.inf else ''}; "
+                         f"got {value}.")
 
 
 def generator(value: Any) -> np.random.Generator:

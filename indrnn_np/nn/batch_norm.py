@@ -70,6 +70,8 @@ def batch_norm(params: Params, running: Params, x: Array, training: bool, mask: 
     """
     scale, shift = _door.leaf(params, "scale"), _door.leaf(params, "shift")
     xp = _check(x, scale, shift, running, mask)
+    _door.above_zero("epsilon", epsilon)
+    _door.above_zero("momentum", momentum, most=1)
     per_step = running["mean"].ndim == 2
 
     count = _positions(x, mask, per_step)

@@ -40,6 +40,10 @@ def recurrent(params: Params, a: Array, activation: str | Activation = "relu", m
         An argument has the wrong type, dtype, device or shape; the message names it.
     """
     u, σ = _door.leaf(params, "u"), resolve(activation)
+    _door.alike(a=a, u=u)
+    _door.shape("a", a, (None, None, None), "(T, B, N)")
+    if bidirectional and a.shape[-1] % 2:
+        raise ValueError(f"a: expected an even number of neurons, half of which run backwards; got shape {a.shape}.")
     if mask is not None:
         _door.mask(mask, a.shape[:2], a)
         a = sequences.keep(mask, a)
