@@ -212,6 +212,8 @@ def test_a_dense_block_hands_on_what_came_in_and_appends_what_it_adds() -> None:
     assert shapes["last/u"] == (14,)
     assert shapes["readout/W"] == (2, 14)
     assert model.layers == 2 * 5 + 1 + 1
+    kept = nn.Dense(inputs=3, outputs=2, hidden=4, growth=3, blocks=(2, 3), compression=0.8)
+    assert kept.initial(np.random.default_rng(0), 10)[0]["blocks"]["0"]["transition"]["W"].shape == (8, 10)
     thin = nn.Dense(inputs=3, outputs=2, hidden=4, growth=3, blocks=(2,), bottleneck=0)
     assert thin.layers == 3
     assert set(thin.limits(9)) == {"blocks/0/layers/0/0/u", "blocks/0/layers/1/0/u", "last/u"}
@@ -236,6 +238,9 @@ def test_where_weights_start_is_the_recipe_s() -> None:
     glorot = params["readout"]["W"]
     assert abs(glorot).max() <= np.sqrt(6 / 401)
     assert abs(glorot).max() > 0.9 * np.sqrt(6 / 401)
+    convolved = nn.Plain(inputs=90, outputs=1, convolution=(9, 40, 4), hidden=9).initial(np.random.default_rng(0), T)[0]
+    W = convolved["layers"]["0"]["W"]
+    assert abs(np.sqrt((W.astype(float) ** 2).mean()) * np.sqrt(9 * 4) - 1) < 5 / np.sqrt(2 * W.size)
     normal = nn.Plain(inputs=2, outputs=1, hidden=400, u="normal", readout="every").initial(np.random.default_rng(0), T)
     assert abs(normal[0]["layers"]["1"]["u"].mean() - 0.4) < 5 * 0.2 / np.sqrt(400)
     everywhere = nn.Plain(inputs=2, outputs=1, hidden=9, weight_std=0.001).initial(np.random.default_rng(0), T)[0]
@@ -320,3 +325,26 @@ def test_the_range_of_u_is_for_the_activation_s_steepest_slope() -> None:
     assert first.min() < 2
     assert low <= last.min()
     assert last.max() <= high
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_only_a_network_that_reads_both_ways_sees_the_future(network: str) -> None:
+    for both in (False, True):
+        model, rng = build(network, "bare", bidirectional=both, readout="every"), np.random.default_rng(0)
+        params, running = model.initial(rng, 5)
+        y, backward, _ = model(params, running, rng.standard_normal((5, 3, 2), np.float32))
+        dy = np.zeros_like(y)
+        dy[0] = 1  # of the first step alone
+        dx, _ = backward(dy)
+        assert dx[0].all()
+        assert dx[1:].any() == both
+
+
+def test_the_last_output_of_a_network_that_reads_both_ways_has_read_all_in_both() -> None:
+    model, rng = nn.Plain(**SMALL, layers=1, bidirectional=True), np.random.default_rng(0)
+    params, running = model.initial(rng, 5)
+    for half in (slice(2), slice(2, 4)):
+        one_way = params | {"readout": params["readout"] | {"W": params["readout"]["W"].copy()}}
+        one_way["readout"]["W"][:, half] = 0
+        _, backward, _ = model(one_way, running, rng.standard_normal((5, 3, 2), np.float32))
+        assert backward(np.ones((3, 2), np.float32))[0].all()
