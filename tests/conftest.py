@@ -14,7 +14,7 @@ from tally import SUMMARIES
 from indrnn_np.array_module import require_cupy
 
 MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
-           "experiments": "sklearn"}
+           "experiments": "sklearn", "nvrtc": "cuda.bindings.nvrtc"}
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
@@ -30,7 +30,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     everything = item.config.getoption("--all-extras")
     for marker in item.iter_markers("extra"):
         name = marker.args[0]
-        if find_spec(MODULES[name]) is None:
+        if not _installed(MODULES[name]):
             _leave_out(f"needs the extra {name!r}: pip install '.[{name}]'", everything)
     for marker in item.iter_markers("program"):
         if which(marker.args[0]) is None:
@@ -40,6 +40,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             require_cupy()
         except (ModuleNotFoundError, RuntimeError) as error:
             _leave_out(f"needs a GPU: {error}", item.config.getoption("--gpu"))
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it
+        return False
 
 
 def _leave_out(reason: str, is_a_failure: bool) -> None:
