@@ -1,9 +1,9 @@
 // Runs CUDA kernels on the CPU, for tests: what they need of CUDA, in the words of C++.
 //
-// Blocks run one after another. The threads of a block run one after another too, each to its end, in a kernel that
-// has no barrier. With barriers (SYNCHRONISES) each is a fiber that runs to the barrier, where the next one takes over;
-// a thread that leaves while others wait is an error. With THREADS each is a thread of the system, so that
-// ThreadSanitizer sees what two of them do to the same shared memory without a barrier between.
+// Blocks run one after another, from the one called `first`. The threads of a block run one after another too, each to
+// its end, in a kernel that has no barrier. With barriers (SYNCHRONISES) each is a fiber that runs to the barrier, where
+// the next one takes over; a thread that leaves while others wait is an error. With THREADS each is a thread of the
+// system, so that ThreadSanitizer sees what two of them do to the same memory without a barrier between.
 // The order in which fibers run is `shuffle`: forward, backward, or mixed. A right kernel does not notice.
 #include <cmath>
 #include <cstdio>
@@ -12,8 +12,6 @@
 #include <utility>
 #ifdef THREADS
 #include <pthread.h>
-#include <thread>
-#include <vector>
 #elif defined(SYNCHRONISES)
 #include <ucontext.h>
 #if defined(__SANITIZE_ADDRESS__)
@@ -58,15 +56,29 @@ inline unsigned ordered(unsigned k, unsigned n) {
 }
 
 #if defined(THREADS)
-inline pthread_barrier_t barrier;
-inline void synchronise() { pthread_barrier_wait(&barrier); }
+// Two barriers, in turn. To ThreadSanitizer, who leaves a barrier has seen all that its last arrivals did; of one barrier
+// that would be what the fastest thread did before the next time, long after, and a race with that would go unseen.
+inline pthread_barrier_t barriers[2];
+inline thread_local unsigned passed;
+inline void synchronise() { pthread_barrier_wait(&barriers[passed++ % 2]); }
+template <class F> struct Start { F* kernel; Triple block; unsigned thread; };
+template <class F> void* run_thread(void* given) {
+    const auto& start = *(Start<F>*)given;
+    blockIdx = start.block;
+    become(start.thread);
+    (*start.kernel)();
+    return nullptr;
+}
 template <class F> void run_block(F kernel) {
-    pthread_barrier_init(&barrier, nullptr, threads());
-    std::vector<std::thread> all;
-    const Triple block = blockIdx;
-    for (unsigned i = 0; i < threads(); ++i) { all.emplace_back([=] { blockIdx = block; become(i); kernel(); }); }
-    for (auto& one : all) { one.join(); }
-    pthread_barrier_destroy(&barrier);
+    static pthread_t all[1024];
+    static Start<F> starts[1024];
+    for (auto& barrier : barriers) { pthread_barrier_init(&barrier, nullptr, threads()); }
+    for (unsigned i = 0; i < threads(); ++i) {
+        starts[i] = {&kernel, blockIdx, i};
+        if (pthread_create(&all[i], nullptr, run_thread<F>, &starts[i])) die("no more threads");
+    }
+    for (unsigned i = 0; i < threads(); ++i) { pthread_join(all[i], nullptr); }
+    for (auto& barrier : barriers) { pthread_barrier_destroy(&barrier); }
 }
 #elif defined(SYNCHRONISES)
 enum class State { ready, waiting, done };
@@ -105,22 +117,22 @@ inline void resume(Fiber& fiber) {
     swapcontext(&scheduler, &fiber.context);
     ARRIVED(home_shadow, nullptr, nullptr);
 }
+inline void prepare(Fiber& fiber, unsigned thread) {
+    if (!fiber.stack) { fiber.stack = (char*)malloc(STACK); }
+    fiber.thread = thread;
+    fiber.state = State::ready;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack;
+    fiber.context.uc_stack.ss_size = STACK;
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, start, 0);
+}
 template <class F> void run_block(F kernel) {
     static F* current;
     current = &kernel;
     enter = [] { (*current)(); };
     const unsigned n = threads();
-    for (unsigned i = 0; i < n; ++i) {
-        Fiber& fiber = fibers[i];
-        if (!fiber.stack) { fiber.stack = (char*)malloc(STACK); }
-        fiber.thread = i;
-        fiber.state = State::ready;
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack;
-        fiber.context.uc_stack.ss_size = STACK;
-        fiber.context.uc_link = nullptr;
-        makecontext(&fiber.context, start, 0);
-    }
+    for (unsigned i = 0; i < n; ++i) { prepare(fibers[i], i); }
     for (;;) {
         unsigned done = 0;
         for (unsigned k = 0; k < n; ++k) {
@@ -140,7 +152,7 @@ template <class F> void run_block(F kernel) {
 #endif
 
 template <class... P, size_t... I>
-void launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, void** arguments,
+void launch(void (*kernel)(P...), unsigned first, const unsigned* grid, const unsigned* block, void** arguments,
             std::index_sequence<I...>) {
     gridDim = {grid[0], 1, 1};
     blockDim = {block[0], block[1], 1};
@@ -149,7 +161,7 @@ void launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, v
     const unsigned before = _mm_getcsr();
     _mm_setcsr(before | 0x8040);  // subnormal arguments and results are zero, as under -ftz=true
 #endif
-    for (unsigned x = 0; x < grid[0]; ++x) {
+    for (unsigned x = first; x < grid[0]; ++x) {
         blockIdx = {x, 0, 0};
         run_block([=] { kernel(*static_cast<P*>(arguments[I])...); });
     }
@@ -162,8 +174,11 @@ void launch(void (*kernel)(P...), const unsigned* grid, const unsigned* block, v
 
 #define __syncthreads() cpu::synchronise()
 #define EXPORT(name) \
-    template <class... P> static void launch_##name(void (*kernel)(P...), const unsigned* g, const unsigned* b, void** a) { \
-        cpu::launch(kernel, g, b, a, std::index_sequence_for<P...>{}); \
+    template <class... P> static void launch_##name(void (*kernel)(P...), unsigned first, \
+                                                    const unsigned* grid, const unsigned* block, void** arguments) { \
+        cpu::launch(kernel, first, grid, block, arguments, std::index_sequence_for<P...>{}); \
     } \
-    extern "C" void on_cpu_##name(const unsigned* g, const unsigned* b, void** a) { launch_##name(name, g, b, a); }
+    extern "C" void on_cpu_##name(unsigned first, const unsigned* grid, const unsigned* block, void** arguments) { \
+        launch_##name(name, first, grid, block, arguments); \
+    }
 extern "C" void on_cpu_shuffle(int order) { cpu::shuffle = order; }

@@ -39,6 +39,8 @@ class RawModule:
 class Function:
     """A kernel that is launched on the CPU, on arrays in its memory."""
 
+    last: int | None = None  # so many of the blocks, the last ones; None: all
+
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self.launch = getattr(library, f"on_cpu_{name}")
 
@@ -47,7 +49,8 @@ class Function:
                   for v in arguments]
         places = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         sizes = [(ctypes.c_uint * 3)(*(*size, 1, 1)[:3]) for size in (grid, block)]
-        self.launch(*sizes, places)
+        first = 0 if self.last is None else max(0, grid[0] - self.last)
+        self.launch(ctypes.c_uint(first), *sizes, places)
 
 
 def kernels(code: str) -> list[str]:

@@ -54,7 +54,7 @@ def made(source: str, options: tuple[str, ...], architecture: int) -> Made:
     return Made(found, warnings, frozenset(INSTRUCTION.findall(ptx)))
 
 
-def faults(source: str, options: tuple[str, ...], architecture: int, threads: int, may_spill: int = 0) -> list[str]:
+def faults(source: str, options: tuple[str, ...], architecture: int, threads: int) -> list[str]:
     """Say what is wrong with a source's kernels, launched in blocks of that many threads."""
     got, wrong = made(source, options, architecture), []
     if sorted(got.kernels) != sorted(kernels(source)):
@@ -63,7 +63,7 @@ def faults(source: str, options: tuple[str, ...], architecture: int, threads: in
     for name, kernel in got.kernels.items():
         if not STORED.search(kernel.text):
             wrong.append(f"{name} stores nothing")
-        if kernel.spilled > may_spill or kernel.stack > may_spill:
+        if kernel.spilled or kernel.stack:
             wrong.append(f"{name} spills {kernel.spilled} bytes, with {kernel.stack} of stack")
         granted = -(-kernel.registers // 8) * 8  # registers are given out in eights
         if granted * threads > REGISTERS:

@@ -26,9 +26,17 @@ HOPPER, OTHERS = 90, (75, 80, 100, 120)
 SHAPES = [(T, B, 1) for T, B in product((1, cuda.SHORTEST - 1, cuda.SHORTEST, 5000),
                                         (1, 4095, 4096, cuda.CROSSOVER, cuda.CROSSOVER + 1))]
 
-# 65536 registers are 64 for each thread of two blocks. The compiler would rather have two blocks on a processor, and
-# a number or two of each thread in memory. (It does so for sm_90 alone.)
-SPILLS = {("forward_slices", "relu", "float64"): 8, ("backward_slices", "softplus", "float64"): 16}
+# All that does not fit into registers, by compute capability: bytes of a thread's loads and stores, and of its stack.
+# 512 threads have 128 registers each, of which NVRTC 13.5 would rather use 64, for two blocks on a processor.
+SPILLS = {
+    ("forward_slices", "relu", "float64"): {90: (6, 8)},
+    ("backward_slices", "softplus", "float64"): {90: (16, 8)},
+    ("backward_slices", "leaky_relu", "float32"): {100: (16, 8), 120: (8, 8)},
+    ("backward_slices", "tanh", "float32"): {75: (32, 16), 80: (20, 8)},
+    ("backward_slices", "sigmoid", "float32"): {75: (32, 16), 80: (20, 8)},
+    ("backward_slices", "tanh", "float64"): {100: (56, 32), 120: (76, 32)},
+    ("backward_slices", "sigmoid", "float64"): {100: (56, 32), 120: (76, 32)},
+}
 
 
 class Unit(NamedTuple):
@@ -65,12 +73,14 @@ def units() -> list[Unit]:
 
 UNITS = units()
 SEQUENTIAL = [unit for unit in UNITS if unit.plan.kernel != "slices" and unit.activation in PIECEWISE_LINEAR]
-ONE_OF_EACH = [unit for unit in UNITS if unit.activation in ("identity" if "sums" in unit.plan.kernel else "relu",)
-               and unit.plan.columns != 32]
+ONE_OF_EACH = [unit for unit in UNITS if unit.plan.columns != 32 and unit.activation == (
+    "identity" if unit.plan.kernel == "sums" else "relu")]
+
 
 def sound(unit: Unit, architecture: int) -> None:
-    spills = SPILLS.get((unit.name, unit.activation, unit.dtype), 0) if unit.plan.kernel == "slices" else 0
-    assert nvrtc.faults(*unit.asked, architecture, unit.threads, spills if architecture == HOPPER else 0) == []
+    spilled = SPILLS.get((unit.name, unit.activation, unit.dtype), {}).get(architecture)
+    allowed = [f"{unit.name} spills {spilled[0]} bytes, with {spilled[1]} of stack"] if spilled else []
+    assert nvrtc.faults(*unit.asked, architecture, unit.threads) == allowed
     if unit in SEQUENTIAL:
         assert nvrtc.inexact(*unit.asked, architecture) == []
 
@@ -153,11 +163,6 @@ def test_more_shared_memory_than_a_block_may_have_is_an_error() -> None:
     source = kernel("__shared__ float s[12289]; s[n] = x[n]; __syncthreads(); x[0] = s[9];")
     with pytest.raises(RuntimeError, match="too much shared data"):
         nvrtc.faults(source, cuda.OPTIONS, HOPPER, 1)
-
-
-def test_a_spill_is_allowed_only_where_it_is_listed() -> None:
-    listed = [unit for unit in UNITS if (unit.name, unit.activation, unit.dtype) in SPILLS]
-    assert all(nvrtc.faults(*unit.asked, HOPPER, unit.threads) for unit in listed)
 
 
 @pytest.mark.parametrize(("right", "wrong", "found"), [
