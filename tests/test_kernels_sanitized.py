@@ -62,7 +62,8 @@ def test_no_two_threads_meet_without_a_barrier_between() -> None:
             for direction, activation in (("forward", "relu"), ("backward", "relu"), ("backward", "tanh"))], THREADS)
 
 
-FAR = ((9, 1, 2**28 - 3),)  # T·B·N is past 2^31: arrays of 9 GiB, of which a few pages are touched
+# T·B·N is past 2^31, by many steps or by many columns: arrays of 9 GiB, of which a few pages are touched.
+FAR = LONG, WIDE = (9, 1, 2**28 - 3), (1, 9, 2**28 - 3)
 
 
 def test_products_beyond_2_to_the_31st_are_counted_right() -> None:
@@ -135,7 +136,10 @@ def test_a_barrier_that_some_threads_pass_by_is_an_error() -> None:
 
 
 def test_32_bits_are_too_few() -> None:
-    """But not in forward_prefetch, whose pointers move on by a row: there 32 bits hold every number that occurs."""
+    """In forward_prefetch nothing is multiplied by t: its pointers move on by a row."""
     change = Change("typedef long long int64", "typedef int int64")
-    heard([(change, Case(direction, plan, shapes=FAR, far=True), "runtime error: signed integer overflow")
-           for direction, plan in KERNELS if (direction, plan) != ("forward", PREFETCH)], UNDEFINED)
+    wide = Change("per_column[b * neurons + n]", "per_column[int(b) * int(neurons) + int(n)]")
+    overflow = "runtime error: signed integer overflow"
+    heard([(change, Case(direction, plan, shapes=(LONG,), far=True), overflow)
+           for direction, plan in KERNELS if (direction, plan) != ("forward", PREFETCH)]
+          + [(wide, Case("backward", PLAIN, shapes=(WIDE,), far=True), overflow)], UNDEFINED)
