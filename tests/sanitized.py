@@ -27,7 +27,7 @@ from indrnn_np.engines import cuda
 
 UNDEFINED = ("-O0", "-g1", "-fsanitize=undefined", "-fno-sanitize-recover=all")
 MEMORY = (*UNDEFINED, "-fsanitize=address")
-THREADS = ("-O0", "-g1", "-fsanitize=thread", "-DTHREADS")
+THREADS = ("-O1", "-g1", "-fsanitize=thread", "-DTHREADS")  # -O0 does not see what a function returns into an array
 LIBRARIES = {UNDEFINED: None, MEMORY: "libasan.so", THREADS: "libtsan.so"}
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0:redzone=2048",  # an access that misses an array by less bytes than that is seen

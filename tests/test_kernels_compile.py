@@ -29,13 +29,9 @@ SHAPES = [(T, B, 1) for T, B in product((1, cuda.SHORTEST - 1, cuda.SHORTEST, 50
 # All that does not fit into registers, by compute capability: bytes of a thread's loads and stores, and of its stack.
 # 512 threads have 128 registers each, of which NVRTC 13.5 would rather use 64, for two blocks on a processor.
 SPILLS = {
-    ("forward_slices", "relu", "float64"): {90: (6, 8)},
-    ("backward_slices", "softplus", "float64"): {90: (16, 8)},
-    ("backward_slices", "leaky_relu", "float32"): {100: (16, 8), 120: (8, 8)},
-    ("backward_slices", "tanh", "float32"): {75: (32, 16), 80: (20, 8)},
-    ("backward_slices", "sigmoid", "float32"): {75: (32, 16), 80: (20, 8)},
-    ("backward_slices", "tanh", "float64"): {100: (56, 32), 120: (76, 32)},
-    ("backward_slices", "sigmoid", "float64"): {100: (56, 32), 120: (76, 32)},
+    ("backward_slices", "softplus", "float64"): {75: (8, 8), 80: (8, 8), 90: (8, 8)},
+    ("backward_slices", "tanh", "float32"): {100: (20, 8)},
+    ("backward_slices", "sigmoid", "float32"): {100: (20, 8)},
 }
 
 
