@@ -72,7 +72,8 @@ def out(buffer: Array, reusable: str, **given: Array | None) -> None:
     lead, first = next((name, array) for name, array in given.items() if array is not None)
     xp = _one_kind(REAL + COMPLEX, (), **{lead: first, "out": buffer})
     _expect("out", buffer, first.shape, f"as {lead} has it")
-    if not (buffer.flags.c_contiguous and buffer.flags.writeable):
+    writeable = xp is not np or buffer.flags.writeable  # CuPy's flags know neither this nor alignment
+    if not (buffer.flags.c_contiguous and writeable):
         raise ValueError("out: expected an array in C order that may be written to; got one that "
                          + ("is read-only." if buffer.flags.c_contiguous else f"has strides {buffer.strides}."))
     if xp is np and not buffer.flags.aligned:
