@@ -43,7 +43,7 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
     ----------
     function : callable
         `function(a, u, h0, dh, activation)`, called by keyword, returns a mapping with h, da (T, B, N), du (N,) and
-        dh0 (B, N), or some of them.
+        dh0 (B, N), or some of them, as NumPy or CuPy arrays.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
         if "da" in result and np.shape(result["da"]) != dh.shape:
             raise ValueError(f"da: expected shape {dh.shape}; got {np.shape(result['da'])}")
         if "da" in result:
-            da = np.asarray(result.pop("da"))
+            da = np.asarray(to_numpy(result.pop("da")))
             rows = da.reshape(-1, len(u))
             result |= {"dx": da @ W, "dW": rows.T @ x.reshape(len(rows), -1), "db": rows.sum(axis=0)}
         return result

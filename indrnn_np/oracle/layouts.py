@@ -20,7 +20,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..array_module import Array
+from .. import array_module
+from ..array_module import Array, is_cupy
 
 Stored: TypeAlias = tuple[str, str]
 Prefix: TypeAlias = str | tuple[str, ...]
@@ -101,7 +102,8 @@ def to_ours(arrays: Mapping[str, Any], layout: str | Layout, prefix: Prefix = ""
 
     Returns
     -------
-    dict : W (N, M), unless the layout has none, u (N,) and b (N,); b is zeros where there is none
+    dict : W (N, M), unless the layout has none, u (N,) and b (N,), NumPy's, or CuPy's where CuPy's came; b is zeros
+        where there is none
 
     Raises
     ------
@@ -111,12 +113,13 @@ def to_ours(arrays: Mapping[str, Any], layout: str | Layout, prefix: Prefix = ""
     """
     layout, flat = resolve(layout), flatten(arrays)
     keys = find(flat, layout, prefix)
-    given = {letter: np.asarray(flat[key]) for letter, key in keys.items()}
+    given = {letter: flat[key] if is_cupy(flat[key]) else np.asarray(flat[key]) for letter, key in keys.items()}
+    xp = array_module.of(**given)
     for letter, array in given.items():
         if array.dtype.kind not in "fc":
             raise TypeError(f"{keys[letter]}: expected floats; got {array.dtype}.")
-    ours = {letter: np.ascontiguousarray(ours_of(array, layout.stored()[letter][1])) for letter, array in given.items()}
-    zeros = {"b": np.zeros_like(ours["u"])}
+    ours = {letter: xp.ascontiguousarray(ours_of(array, layout.stored()[letter][1])) for letter, array in given.items()}
+    zeros = {"b": xp.zeros_like(ours["u"])}
     return {letter: (zeros | ours)[letter] for letter in ("W", "u", "b") if letter in zeros | ours}
 
 

@@ -2,7 +2,8 @@
 
 `complex_step` is exact to rounding, for functions that accept complex numbers. `central_difference` serves
 black boxes, and says where a kink inside its stencil makes the question meaningless. `adjoint_identity`
-compares a forward-mode derivative with a reverse-mode one. NumPy only; nothing here imports the package.
+compares a forward-mode derivative with a reverse-mode one. NumPy alone, CuPy's arrays are
+refused; nothing here imports the package.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def complex_step(f: Callable[[Array], Any], x: Array, step: float = 1e-20) -> Ar
     for index in np.ndindex(x.shape):
         moved = z.copy()
         moved[index] += z.dtype.type(1j) * z.real.dtype.type(step)
-        value = np.asarray(f(moved))
+        value = _numbers(f(moved))
         if value.dtype.kind != "c":
             raise TypeError("f: expected complex values for a complex argument, since the derivative is in the "
                             f"imaginary part; got {value.dtype}.")
@@ -101,7 +102,7 @@ def central_difference(f: Callable[[Array], Any], x: Array, step: float = 2.0**-
     for index in np.ndindex(x.shape):
         center = x[index]
         s = x.dtype.type(2.0 ** np.round(np.log2(step * max(1.0, abs(float(center))))) / 4)
-        at = np.stack([np.asarray(f(_moved(x, index, center + k * s))) for k in range(-4, 5)])
+        at = np.stack([_numbers(f(_moved(x, index, center + k * s))) for k in range(-4, 5)])
         wide, middle, narrow = (at[8] - at[0]) / (8 * s), (at[6] - at[2]) / (4 * s), (at[5] - at[3]) / (2 * s)
         once, once_narrow = (4 * middle - wide) / 3, (4 * narrow - middle) / 3
         twice = (16 * once_narrow - once) / 15
@@ -120,7 +121,7 @@ def adjoint_identity(cotangents: Mapping[str, Array], pushed: Mapping[str, Array
 
     Parameters
     ----------
-    cotangents, pushed : v and J w, by output name
+    cotangents, pushed : v and J w, by output name; NumPy's arrays or CuPy's
     tangents, pulled : w and Jᵀ v, by input name
 
     Returns
@@ -129,8 +130,8 @@ def adjoint_identity(cotangents: Mapping[str, Array], pushed: Mapping[str, Array
 
     Raises
     ------
-    ValueError
-        The names or shapes of a pair differ.
+    ValueError, TypeError
+        The names, shapes or libraries of a pair differ.
     """
     return _inner("cotangents", cotangents, "pushed", pushed), _inner("tangents", tangents, "pulled", pulled)
 
@@ -139,15 +140,29 @@ def _inner(left: str, p: Mapping[str, Array], right: str, q: Mapping[str, Array]
     if p.keys() != q.keys():
         raise ValueError(f"{right}: expected the names of {left}, {sorted(p)}; got {sorted(q)}.")
     for name in p:
+        if type(p[name]) is not type(q[name]):
+            raise TypeError(f"{right}[{name!r}]: expected {_kind(p[name])}, as {left} has it; got {_kind(q[name])}.")
         if p[name].shape != q[name].shape:
             raise ValueError(f"{right}[{name!r}]: expected shape {p[name].shape}, as {left} has it; "
                              f"got {q[name].shape}.")
     return sum((p[name] * q[name]).sum() for name in p)
 
 
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}"
+
+
 def _by_column(columns: list[Array], shape: tuple[int, ...]) -> Array:
     stacked = np.stack(columns, axis=-1)
     return stacked.reshape(stacked.shape[:-1] + shape)
+
+
+def _numbers(value: Any) -> Array:
+    try:
+        return np.asarray(value)
+    except TypeError:  # CuPy's: it does not leave the GPU unasked
+        raise TypeError("f: expected a number or a NumPy array; got what cannot be made one, "
+                        f"{_kind(value)}. From CuPy: f(x).get().") from None
 
 
 def _moved(x: Array, index: tuple[int, ...], value: Any) -> Array:
@@ -159,7 +174,7 @@ def _moved(x: Array, index: tuple[int, ...], value: Any) -> Array:
 def _floating(name: str, x: Array) -> Array:
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         came = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        raise TypeError(f"{name}: expected a real floating-point NumPy array; got {came}.")
+        raise TypeError(f"{name}: expected a real floating-point NumPy array; got {came}. From CuPy: {name}.get().")
     if x.size == 0:
         raise ValueError(f"{name}: expected at least one coordinate; got shape {x.shape}.")
     return x

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activations import resolve
-from ..array_module import Array
+from ..array_module import Array, to_numpy
 from . import inputs, references, vectors
 from .diagnosis import Evidence, explain, is_kink_convention, lower_precision
 from .inputs import Case, Recipe, draw
@@ -87,10 +87,10 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     Parameters
     ----------
     candidate : callable
-        `candidate(x, W, u, b, h0, dh, activation)`, called by keyword, returns a mapping with h, dx, dW, du, db, dh0
-        as NumPy arrays of the arguments' dtype; what it leaves out is not checked, and the report says so. b and h0 are
-        always arrays, and seldom zero; activation is a name; dh[t] is the partial derivative of J by h_t, not through
-        later steps.
+        `candidate(x, W, u, b, h0, dh, activation)`, called by keyword with NumPy arrays, returns a mapping with h, dx,
+        dW, du, db, dh0 as NumPy or CuPy arrays of their dtype; what it leaves out is not checked, and the report says
+        so. b and h0 are always arrays, and seldom zero; activation is a name; dh[t] is the partial derivative of J by
+        h_t, not through later steps.
     activations : names
         "identity", "relu", "leaky_relu", "tanh", "sigmoid", "softplus"; "leaky_relu(0.125)" for another slope.
     dtypes : some of "float32", "float64", "float16"
@@ -318,7 +318,8 @@ def _call(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict
 
 
 def _own(value: Any) -> Any:
-    """Return a plain copy of an array: its memory may be used again by the next call."""
+    """Return a plain copy of an array, on the CPU: its memory may be used again by the next call."""
+    value = to_numpy(value)
     plain = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
     return np.array(value, subok=False) if plain else value
 

@@ -132,12 +132,14 @@ def call(function: Function, folder: Path, given: list[str], wanted: list[str], 
 
 
 def as_numpy(value: Any) -> Any:
-    """Return PyTorch's and JAX's arrays as NumPy's, and anything else as it is; import neither library."""
-    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    """Return arrays of PyTorch, JAX and CuPy as NumPy's, and anything else as it is; import none of these."""
+    torch, jax, cupy = map(sys.modules.get, ("torch", "jax", "cupy"))
     if torch is not None and isinstance(value, torch.Tensor):
         return value.detach().cpu().numpy()
     if jax is not None and isinstance(value, jax.Array):
         return np.asarray(value)
+    if cupy is not None and isinstance(value, cupy.ndarray):
+        return value.get()
     return value
 
 
