@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import array_module, checks
-from ..array_module import Array, namespace
+from ..array_module import Array, is_cupy
 from ..layer import Trace
 
 
@@ -37,20 +37,27 @@ def number(name: str, value: Any, *, signed: bool = False, above_zero: bool = Fa
     return result
 
 
-def reals(name: str, value: Any, *, signed: bool = False, above_zero: bool = False) -> Array:
-    """Return a number, a list or an array as a float64 array of its library: finite, at least 0 unless `signed`."""
-    xp, came = namespace(value), getattr(value, "dtype", type(value).__name__)
-    if isinstance(value, np.ndarray):  # not a masked one
-        array_module.of(**{name: value})
+def library(**values: Any) -> Any:
+    """Return the one library that those values belong to which are arrays; numbers and lists go with any."""
+    arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray) or is_cupy(value)}
+    return array_module.of(**arrays) if arrays else np
+
+
+def reals(name: str, value: Any, *, signed: bool = False, above_zero: bool = False, xp: Any = None) -> Array:
+    """Return a number, a list or an array as a float64 array: finite, at least 0 unless `signed`.
+
+    It is one of the library xp; None: of its own.
+    """
+    xp, came = xp or library(**{name: value}), getattr(value, "dtype", type(value).__name__)
     try:
-        array = xp.asarray(value)
+        array = value if is_cupy(value) else np.asarray(value)
     except ValueError:  # NumPy's, of rows that differ in length
         array = np.empty(0, object)
     if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
         raise TypeError(f"{name}: expected real numbers; got {came}.")
     if array.size == 0:
         raise ValueError(f"{name}: expected at least one number; got shape {array.shape}.")
-    array = array.astype(np.float64)
+    array = xp.asarray(array.astype(np.float64))
     wrong = array[~(xp.isfinite(array) & (signed | (array > 0 if above_zero else array >= 0)))]
     if wrong.size:
         raise ValueError(f"{name}: expected finite numbers{_from(signed, above_zero)}; got {float(wrong[0])}.")

@@ -13,6 +13,7 @@ from ._checks import whole
 
 def increasing(name: str, values: Sequence[int] | Array) -> Array:
     """Return at least two increasing whole numbers above 0 as an array."""
+    values = array_module.to_numpy(values) if array_module.is_cupy(values) else values  # type: ignore[arg-type]
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) \
             or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"{name}: expected increasing whole numbers above 0; got {type(values).__name__}.")

@@ -120,9 +120,9 @@ def a_priori_bounds(steps: int, u: Any, A: Any = 1.0, D: Any = 1.0, X: Any = 1.0
     """
     T = _checks.whole("steps", steps)
     _checks.one_of("loss", loss, LOSSES)
-    L, c, u = _checks.reals("slope", slope), _checks.reals("offset", offset), _checks.reals("u", u, signed=True)
-    A, D, H0 = _checks.reals("A", A), _checks.reals("D", D), _checks.reals("H0", H0)
-    X, xp = _checks.reals("X", X), namespace(u)
+    given = {"slope": slope, "offset": offset, "u": u, "A": A, "D": D, "H0": H0, "X": X}
+    xp = _checks.library(**given)
+    L, c, u, A, D, H0, X = (_checks.reals(name, value, signed=name == "u", xp=xp) for name, value in given.items())
     _checks.together(u=u, A=A, D=D, X=X, H0=H0, slope=L, offset=c)
     E = c + L * A
     r, E, D, H0, L = xp.broadcast_arrays(L * xp.abs(u), E, D, H0, L)
@@ -158,7 +158,8 @@ def input_gradient_bound(dz: Any, W: Any) -> Array:
     TypeError, ValueError
         An argument is not real, or their shapes do not fit.
     """
-    dz, W = _checks.reals("dz", dz), _checks.reals("W", W, signed=True)
+    xp = _checks.library(dz=dz, W=W)
+    dz, W = _checks.reals("dz", dz, xp=xp), _checks.reals("W", W, signed=True, xp=xp)
     if dz.ndim != 2:
         raise ValueError(f"dz: expected shape (T, N), a row per step and a column per neuron; got {dz.shape}.")
     if W.ndim != 2 or len(W) != dz.shape[1]:

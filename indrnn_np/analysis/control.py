@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import array_module
 from ..array_module import Array
 from . import _checks
 from .ranges import recurrent_weight_range
@@ -174,6 +175,7 @@ def clip_in_graph(v: Array, low: float = 0.0, high: float = math.inf, *,
 
     def backward(du: Array) -> Array:
         _checks.real_array("du", du)
+        array_module.of(v=v, du=du)
         if du.shape != v.shape or du.dtype != v.dtype:
             raise ValueError(f"du: expected an array like v, {v.shape} {v.dtype}; got {du.shape} {du.dtype}.")
         return xp.where(inside, du, du.dtype.type(0))

@@ -85,7 +85,11 @@ def squared_loss(y: Array, weight: Array | float = 1.0) -> Loss:
     y : (T, B, N) targets
     weight : number, or array that broadcasts to (T, B, N): 0 where a step has no target
     """
-    return Loss(lambda h: weight * (h - y), lambda h, h_dot: weight * h_dot)
+    def gradient(h: Array) -> Array:
+        _checks.library(h=h, y=y, weight=weight)
+        return weight * (h - y)
+
+    return Loss(gradient, lambda h, h_dot: weight * h_dot)
 
 
 def hessian_vector_product(loss: Loss, direction: PerParameter, x: Array, W: Array, u: Array, b: Array | None = None,
@@ -149,8 +153,10 @@ def complex_step_hessian_vector_product(loss: Loss, direction: PerParameter, x: 
     with np.errstate(all="ignore"):
         a = x.astype(np.complex128) @ W_.T + b_
         h = recurrence.forward(a, u_, h0_, activation)
-        dh = xp.asarray(loss.gradient(h)).astype(np.complex128)
-        _fits("loss.gradient", dh, h)
+        dh = loss.gradient(h)
+        array_module.of(h=h, **{"loss.gradient": dh})
+        dh = dh.astype(np.complex128)
+        _fits("loss.gradient", dh, "h", h)
         da, du, dh0 = recurrence.backward(dh, h, a, u_, h0_, activation)
         dW = xp.einsum("tbn,tbm->nm", da, x.astype(np.complex128))
         found = (dW, du, da.sum(axis=(0, 1)), dh0)
@@ -178,7 +184,7 @@ def gauss_newton_diagonal(trace: Trace, curvature: Array | None = None) -> PerPa
     if curvature is None:
         curvature = namespace(trace.h).ones_like(trace.h)
     else:
-        _fits("curvature", curvature, trace.h)
+        _fits("curvature", curvature, "h", trace.h)
     found: SensitivityGradients = contract(curvature, trace, lambda sensitivity: sensitivity**2)
     return PerParameter(*found)
 
@@ -222,8 +228,8 @@ def _forward_over_reverse(loss: Loss, direction: PerParameter, x: Array, W: Arra
         h_prev, h_dot_prev = xp.concatenate([h0[None], h[:-1]]), xp.concatenate([h0_dot[None], h_dot[:-1]])
         z, z_dot = a + u * h_prev, a_dot + u_dot * h_prev + u * h_dot_prev
         dh, dh_dot = loss.gradient(h), loss.curvature(h, h_dot)
-        _fits("loss.gradient", dh, h)
-        _fits("loss.curvature", dh_dot, h)
+        _fits("loss.gradient", dh, "h", h)
+        _fits("loss.curvature", dh_dot, "h", h)
         s_dot = second_slope(σ, z) * z_dot if whole else xp.zeros_like(z)
 
         dz, dz_dot = xp.zeros_like(h0), xp.zeros_like(h0)                               # of step T + 1
@@ -253,11 +259,11 @@ def _door(loss: Loss, direction: PerParameter, x: Array, W: Array, u: Array, b: 
     if not isinstance(direction, tuple) or len(direction) != 4:
         raise TypeError(f"direction: expected PerParameter(W, u, b, h0); got {type(direction).__name__}.")
     for name, tangent, value in zip(PerParameter._fields, direction, (W, u, b, h0), strict=True):
-        _fits(f"direction.{name}", tangent, value)
+        _fits(f"direction.{name}", tangent, name, value)
     return b, h0, xp
 
 
-def _fits(name: str, array: Array, like: Array) -> None:
-    array_module.of(**{name: array})
+def _fits(name: str, array: Array, model: str, like: Array) -> None:
+    array_module.of(**{model: like, name: array})
     if array.shape != like.shape or array.dtype != like.dtype:
         raise ValueError(f"{name}: expected an array {like.dtype} {like.shape}; got {array.dtype} {array.shape}.")

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array_module import Array, to_numpy
+from ..array_module import Array, namespace
 from . import _checks, _shapes
 
 
@@ -140,14 +140,15 @@ def log_stack_kernel(layers: int, r: float, lag: int | Array) -> Array:
         An argument is not such a number; the message names it.
     """
     L, r = _checks.whole("layers", layers), _checks.number("r", r)
-    k = to_numpy(_checks.reals("lag", lag))
+    k = _checks.reals("lag", lag)
+    xp = namespace(k)
     if (k % 1 != 0).any():
         raise TypeError(f"lag: expected whole numbers; got {k[k % 1 != 0][0]}.")
-    log_paths = np.zeros(k.shape)
+    log_paths = xp.zeros(k.shape)
     for j in range(1, L):                                                 # C(k+L−1, L−1) = ∏_{j<L} (k+j)/j
-        log_paths += np.log1p(k / j)
+        log_paths += xp.log1p(k / j)
     log_r = math.log(r) if r > 0 else -math.inf
-    return log_paths + np.where(k == 0, 0.0, np.maximum(k, 1) * log_r)    # r⁰ = 1, for r = 0 too
+    return log_paths + xp.where(k == 0, 0.0, xp.maximum(k, 1) * log_r)    # r⁰ = 1, for r = 0 too
 
 
 def stack_kernel_peak(layers: int, r: float) -> float:

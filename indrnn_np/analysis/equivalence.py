@@ -45,6 +45,9 @@ What has no such price is the Schur form U = Q T Q* (`rnn_as_dense_stack`). With
 is a stack of N IndRNN layers of one neuron each, the last coordinate first, every layer fed with x_t and with the
 outputs of all layers before it, a step late: dense connections, as in the DenseIndRNN, with a delay. Q is unitary, so
 its condition number is 1, and every U has one.
+
+The eigenvectors are LAPACK's, and the layers few: all of this takes NumPy's arrays. CuPy's are refused; `to_numpy`
+brings them to the CPU.
 """
 
 from __future__ import annotations
@@ -263,7 +266,7 @@ def perturbation_errors(U: Array, sizes: Array, steps: int = 20, seed: int = 0) 
         An argument is of the wrong kind; the message names it.
     """
     _shapes.square("U", U)
-    _shapes.on_the_cpu(U=U)
+    _shapes.on_the_cpu(U=U, sizes=sizes)
     if U.dtype.kind == "c":
         raise TypeError(f"U: expected real numbers; got {U.dtype}.")
     sizes, steps = _checks.reals("sizes", sizes, above_zero=True), _checks.whole("steps", steps)

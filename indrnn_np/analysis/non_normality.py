@@ -6,6 +6,8 @@
 For an IndRNN, U = diag(u), the three are max|u|, and ‖U^k‖ is its k-th power. In general ‖U‖ bounds the next step and ρ
 decides in the end; what lies between is transient growth, which only a matrix that is not normal has. A stack of
 IndRNNs is such a matrix too, triangular and far from normal: its eigenvalues are the u, yet its kernel grows (`depth`).
+
+The measures are single numbers, made of LAPACK's eigenvalues: a U of CuPy's is copied to the CPU.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..array_module import Array, to_numpy
+from ..array_module import Array, namespace, to_numpy
 from . import _checks, _shapes
 from .dense import jacobian_products, log_norms
 
@@ -78,17 +80,17 @@ def numerical_range(U: Array, points: int = 360) -> Array:
 
     Returns
     -------
-    boundary : (points,) complex
+    boundary : (points,) complex, of U's library; the eigenvectors are the CPU's
 
     Raises
     ------
     TypeError, ValueError
         U is not such a matrix or points no such number.
     """
-    U, points = _on_cpu(U), _checks.whole("points", points)
+    xp, U, points = namespace(U), _on_cpu(U), _checks.whole("points", points)
     v = np.stack([np.linalg.eigh(_hermitian_part(U, -angle))[1][:, -1]
                   for angle in np.arange(points) * (2 * np.pi / points)])
-    return np.einsum("pi,ij,pj->p", v.conj(), U, v)
+    return xp.asarray(np.einsum("pi,ij,pj->p", v.conj(), U, v))
 
 
 def numerical_radius(U: Array, tolerance: float = 1e-6) -> tuple[float, float]:

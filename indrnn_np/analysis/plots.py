@@ -2,7 +2,8 @@
 
 Each function draws numbers that you already have on Axes of matplotlib, yours or new ones, and returns them;
 `.figure.savefig("name.png")` writes the picture. Nothing here touches pyplot, so no window opens and no figure stays
-open behind your back. matplotlib is imported when a picture is drawn: pip install 'indrnn-np[plot]'.
+open behind your back. matplotlib is imported when a picture is drawn: pip install 'indrnn-np[plot]'. CuPy's arrays are
+copied to the CPU.
 
 The pictures are black and white: line styles, grey and hatching, with the names at the lines, so that they can be read
 in print and at half their size. On a logarithmic axis 0 has no place: it is marked × at the floor, or hatched; and an

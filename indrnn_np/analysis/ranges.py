@@ -78,7 +78,8 @@ def range_of_slopes(slopes: Array, epsilon: float = 0.0, gamma: float = 2.0,
                     dtype: Any = None) -> tuple[Array, Array]:
     """Find the |u| for which ε ≤ |u|^k ∏|σ'| ≤ γ, on each trajectory by itself (Li et al. 2018, §3.1).
 
-    The slopes are taken as the numbers they are. Each neuron of each sequence is decided by itself, in whole numbers.
+    The slopes are taken as the numbers they are. Each neuron of each sequence is decided by itself, in whole numbers,
+    on the CPU: CuPy arrays are copied there, and the result is copied back.
 
     Parameters
     ----------
@@ -126,7 +127,8 @@ def memory_length(u: Any, epsilon: float, slope: Any = 1.0) -> Any:
 
     Returns
     -------
-    float, or a float64 array with the shape of u and slope together: whole numbers, or inf
+    float, or a float64 array with the shape of u and slope together: whole numbers, or inf. CuPy arrays are copied to
+        the CPU, which has the exact arithmetic, and the result is copied back
 
     Raises
     ------
@@ -151,7 +153,7 @@ def classify(u: Any, steps: int, epsilon: float, gamma: float = 2.0, slope: Any 
 
     Returns
     -------
-    str, or an array of str with the shape of u and slope together
+    str, or a NumPy array of str with the shape of u and slope together, for CuPy arrays too, which are copied
 
     Raises
     ------
@@ -217,11 +219,15 @@ def _steps_until(ε: float, factor: float, rate: float) -> float:
 
 def _elementwise(f: Callable[[float, float], Any], u: Any, slope: Any, dtype: Any) -> Any:
     """Apply f to |u| and slope, broadcast together; a number gives a number."""
+    xp = _checks.library(u=u, slope=slope)
     size, rate = abs(to_numpy(_checks.reals("u", u, signed=True))), to_numpy(_checks.reals("slope", slope))
     _checks.together(u=size, slope=rate)
     size, rate = np.broadcast_arrays(size, rate)
     results = [f(*pair) for pair in zip(size.ravel().tolist(), rate.ravel().tolist(), strict=True)]
-    return np.asarray(results, dtype).reshape(size.shape) if size.ndim else results[0]
+    if not size.ndim and xp is np:
+        return results[0]
+    here = np.asarray(results, dtype).reshape(size.shape)
+    return here if dtype is np.str_ else xp.asarray(here)
 
 
 def _log(x: float) -> float:

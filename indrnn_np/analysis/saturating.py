@@ -62,10 +62,10 @@ def largest_sensitivity(steps: int, u: Any, activation: str | Activation = "tanh
     TypeError, ValueError
         steps is no whole number above 0, u or H0 is not real and finite, H0 is below 0, or the activation is another.
     """
-    T, u, H0 = _checks.whole("steps", steps), _checks.reals("u", u, signed=True), _checks.reals("H0", H0)
+    T, xp = _checks.whole("steps", steps), _checks.library(u=u, H0=H0)
+    u, H0 = _checks.reals("u", u, signed=True, xp=xp), _checks.reals("H0", H0, xp=xp)
     L, grow = _saturating(activation).max_slope, _GROWTH[resolve(activation).name]
     _checks.together(u=u, H0=H0)
-    xp = namespace(u)
     u, M = xp.broadcast_arrays(u, H0)
     sup, least = xp.empty((T, *u.shape)), M
     with np.errstate(all="ignore"):
@@ -96,8 +96,8 @@ def saturating_bounds(steps: int, u: Any, activation: str | Activation = "tanh",
     σ = _saturating(activation)
     general = a_priori_bounds(steps, u, 0.0, D, X, H0, slope=σ.max_slope, loss=loss)
     xp = namespace(general.db)
+    u, D, H0 = (xp.asarray(value, np.float64) for value in (u, D, H0))
     sensitivity = largest_sensitivity(steps, u, σ, H0)
-    u, D = _checks.reals("u", u, signed=True), _checks.reals("D", D)
     du = times(D, sensitivity[-1] if loss == "last" else sensitivity.sum(axis=0))
     db = times(D, largest_db(int(steps), xp.where(u < 0, -u, 0), 0.0, σ.max_slope, loss))
     return general._replace(h=xp.ones_like(general.h), db=xp.where(u < 0, db, general.db), du=du + 0 * general.dh0)

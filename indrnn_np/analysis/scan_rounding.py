@@ -55,7 +55,7 @@ import numpy as np
 
 from .. import checks
 from ..activations import Activation
-from ..array_module import Array, to_numpy
+from ..array_module import Array, is_cupy, to_numpy
 from . import _checks, scan
 
 
@@ -103,7 +103,8 @@ def scan_forward_error(a: Array, u: Array, h0: Array, activation: str | Activati
 
     Returns
     -------
-    E : (T, B, N) longdouble; inf where a result might leave the range of numbers, so that nothing is bounded
+    E : (T, B, N) longdouble, NumPy's also for CuPy arrays, which are copied; inf where a result might leave the range
+        of numbers, so that nothing is bounded
 
     Raises
     ------
@@ -141,7 +142,7 @@ def scan_backward_error(dh: Array, slopes: Array, u: Array, slope_error: Array |
 
     Returns
     -------
-    E : (T, B, N) longdouble; inf where nothing is bounded
+    E : (T, B, N) longdouble, NumPy's also for CuPy arrays, which are copied; inf where nothing is bounded
 
     Raises
     ------
@@ -149,6 +150,7 @@ def scan_backward_error(dh: Array, slopes: Array, u: Array, slope_error: Array |
         Wrong shapes or dtypes; the message names the argument.
     """
     checks.recurrence(u, None, dh=dh, slopes=slopes, dtypes=checks.REAL, optional=("h0",))
+    slope_error = to_numpy(slope_error) if is_cupy(slope_error) else slope_error  # type: ignore[arg-type]
     off = slope_error if isinstance(slope_error, np.ndarray) else np.asarray(_checks.number("slope_error", slope_error))
     if off.dtype.kind != "f" or off.shape not in ((), slopes.shape) or not (off >= 0).all():
         raise ValueError("slope_error: expected one number of at least 0, or an array of them of the shape of slopes; "
@@ -183,6 +185,7 @@ def _total(H: Array, Δ: Array, m: Array, growth: Array, start: Array, model: Pr
 def _passed(passed: Array | None, steps: int) -> Array:
     if passed is None:
         return scan.combines(steps)
+    passed = to_numpy(passed)
     if not isinstance(passed, np.ndarray) or passed.shape != (steps,) or passed.dtype.kind not in "iu":
         came = f"{passed.dtype} {passed.shape}" if isinstance(passed, np.ndarray) else type(passed).__name__
         raise ValueError(f"passed: expected ({steps},) whole numbers, one for the prefix that ends at each step; "
