@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-import fake_cupy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from tally import Tally
 
 import indrnn_np as ir
-from indrnn_np import array_module
 from indrnn_np.analysis import (
     clip_in_graph,
     constant_weight,
@@ -184,16 +182,6 @@ def test_projection_before_the_step_leaves_weights_beyond_the_range_and_after_it
     assert max(after_used + after_left) <= 1.1
     unprojected = np.array(before_left)
     assert np.array_equal(project(unprojected, 0.0, 1.1), after_left), "the two differ by that projection alone"
-
-
-def test_cupy_weights_stay_on_their_device(monkeypatch) -> None:
-    """CuPy's part is played by arrays that raise where a NumPy array meets them."""
-    u = np.array([-2.0, 0.0, 0.3])
-    v = fake_cupy.install(monkeypatch).asarray(u)
-    for got, want in ((project(v, 0.1, 0.5), project(u, 0.1, 0.5)),
-                      (clip_in_graph(v, 0.1, 0.5)[1](v), clip_in_graph(u, 0.1, 0.5)[1](u))):
-        assert array_module.is_cupy(got)
-        assert np.array_equal(ir.to_numpy(got), want)
 
 
 @pytest.mark.parametrize(("call", "message"), [

@@ -378,7 +378,7 @@ def elsewhere(shape: tuple[int, ...]) -> Any:
 ])
 def test_an_array_that_a_kernel_cannot_take_is_named(changed, error, message) -> None:
     with pytest.raises(error, match=message):
-        called(**{name: value.view(fake_cupy.ndarray) for name, value in changed.items()})
+        called(**{name: fake_cupy.lying_as(value) for name, value in changed.items()})
 
 
 def test_arrays_of_numpy_or_of_another_gpu_are_named() -> None:

@@ -8,7 +8,6 @@ import sys
 from fractions import Fraction
 from typing import Any
 
-import fake_cupy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -333,11 +332,3 @@ def test_complex_gradients_are_drawn_by_their_magnitude() -> None:
 ])
 def test_the_ends_of_float64_are_drawn_as_well(draw) -> None:
     draw().figure.draw_without_rendering()
-
-
-def test_what_lives_on_a_gpu_is_drawn_as_its_copy_here(monkeypatch) -> None:
-    cupy = fake_cupy.install(monkeypatch)
-    gradients = products(np.array([0.5, 1.0]), 8)
-    assert np.array_equal(lines(plot_gradient_over_lag(cupy.asarray(gradients)), 9), gradients[::-1])
-    assert plot_memory(cupy.asarray(np.array([1.0, 0.5])), 0.1).patches[-1].get_height() == 1
-    assert np.array_equal(plot_gradient_heat([cupy.asarray(gradients)]).images[0].get_array(), np.ones((1, 9)))

@@ -8,7 +8,6 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-import fake_cupy
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -366,15 +365,3 @@ def test_a_scan_needs_an_activation_whose_steps_compose() -> None:
     for bad_maps in (scan.Affine(one, one[:1]), scan.Affine(one[:0], one[:0])):
         with pytest.raises(ValueError, match=r"^maps: expected arrays with the same first axis"):
             scan.inclusive_scan(bad_maps)
-
-
-def test_cupy_arrays_scan_on_their_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_cupy.install(monkeypatch)
-    rng = np.random.default_rng(2)
-    plain = [rng.standard_normal(shape) for shape in ((9, 2, 3), (9, 2, 3), (3,), (2, 3))]
-    dh, a, u, h0 = map(fake_cupy.asarray, plain)
-    for activation in ("identity", "relu", "hard_tanh"):
-        h = scan.scan_forward(a, u, h0, activation)
-        gradients = scan.scan_backward(dh, h, a, u, h0, activation)
-        assert all(type(v) is fake_cupy.ndarray for v in (h, *gradients))
-        assert np.array_equal(h.get(), scan.scan_forward(*plain[1:], activation))
