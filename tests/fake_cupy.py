@@ -58,6 +58,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  CuPy's name
             return _ours(found)
         return lambda *arguments, **options: _call(found, _real(f"ndarray.{name}"), arguments, options)
 
+    def __pow__(self, exponent: Any) -> Any:
+        return _ours(self._held ** _plain(exponent))  # NumPy's operator squares where its ufunc would not
+
     def __getitem__(self, index: Any) -> Any:
         return _ours(self._held[_plain(index)])
 

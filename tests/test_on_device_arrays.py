@@ -18,7 +18,7 @@ import pytest
 import indrnn_np as ir
 from indrnn_np import analysis, engines, oracle, recurrence
 from indrnn_np.array_module import is_cupy
-from indrnn_np.oracle import numerical
+from indrnn_np.oracle import folding, numerical, worker
 
 Move = Callable[[Any], Any]  # takes arrays, and what is made of them, to the library on trial
 
@@ -29,7 +29,8 @@ W, U, b, h0 = (rng.standard_normal(shape) for shape in ((N, M), (N, N), (N,), (B
 u = np.array([-0.9, 0.4, 1.1])
 h = recurrence.forward(a, u, h0, "tanh")
 trace = ir.forward(x, W, u, b, h0, "tanh", engine="reference")
-traces = [ir.forward(x, W, u, b, h0, σ, engine="reference") for σ in ir.ACTIVATIONS]
+traces = [ir.forward(*given, σ, engine="reference") for σ in ir.ACTIVATIONS
+          for given in ((x, W, u, b, h0), [array + 0.1j * array for array in (x, W, u, b, h0)])]
 slopes = analysis.slopes(trace)
 stack = {"W": [W, U], "u": [u, u[::-1].copy()], "slopes": [slopes, slopes[::-1].copy()]}
 J = analysis.rnn_jacobians(U, slopes)
@@ -48,8 +49,9 @@ def on_reference(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 EXAMPLES: dict[str, Callable[[Move], Any]] = {
-    "forward": lambda g: on_reference(ir.forward)(*g((x, W, u, b, h0)), "tanh"),
-    "backward": lambda g: ir.backward(g(dh), g(trace)),
+    "forward": lambda g: [on_reference(ir.forward)(*given, activation="tanh")
+                          for given in (g((x, W, u, b, h0)), g((x, W, u)))],
+    "backward": lambda g: [ir.backward(g(dh.astype(each.h.dtype)), g(each)) for each in traces],
     "recurrent_forward": lambda g: on_reference(ir.recurrent_forward)(*g((a, u, h0)), "softplus", out=g(h)),
     "recurrent_backward": lambda g: on_reference(ir.recurrent_backward)(*g((dh, h, a, u, h0)), "tanh", out=g(a_dot)),
     "to_numpy": lambda g: g(ir.to_numpy(g(x))),
@@ -58,7 +60,8 @@ EXAMPLES: dict[str, Callable[[Move], Any]] = {
     "recurrence.backward": lambda g: recurrence.backward(*g((dh, h, a, u, h0)), "tanh"),
     "recurrence.jvp": lambda g: recurrence.jvp(*g((a, u, h0)), "tanh", *g((a_dot, u, h0))),
     "engines.choose": lambda g: engines.choose("reference", g(x), ir.ACTIVATIONS["relu"]),
-    "analysis.a_priori_bounds": lambda g: [analysis.a_priori_bounds(T, **g(bounds), loss=loss)
+    "analysis.a_priori_bounds": lambda g: [analysis.a_priori_bounds(T, **given, loss=loss)
+                                           for given in (g(bounds), {"u": g(u)}, {"u": 0.9, "A": g(b**2)})
                                            for loss in ("last", "every")],
     "analysis.backward_clipping_inside": lambda g: analysis.backward_clipping_inside(
         *g((dh, h, a, u, h0)), "tanh", 0.5),
@@ -79,34 +82,39 @@ EXAMPLES: dict[str, Callable[[Move], Any]] = {
         analysis.linear_loss(g(dh)), **g(hessian | {"activation": σ})) for σ in ("tanh", "softplus", "relu")],
     "analysis.inclusive_scan": lambda g: [analysis.inclusive_scan(g(each)) for each in (maps, clamps)],
     "analysis.input_gradient_bound": lambda g: analysis.input_gradient_bound(g(abs(dh[:, 0])), g(W)),
-    "analysis.jacobian_products": lambda g: analysis.jacobian_products(g(J), 3),
+    "analysis.jacobian_products": lambda g: [analysis.jacobian_products(g(each), 3) for each in (J, J * 1j)],
     "analysis.kreiss_lower_bound": lambda g: analysis.kreiss_lower_bound(g(U), 4),
-    "analysis.largest_sensitivity": lambda g: [analysis.largest_sensitivity(T, g(u), σ, g(abs(b)))
-                                               for σ in ("tanh", "sigmoid")],
+    "analysis.largest_sensitivity": lambda g: [analysis.largest_sensitivity(T, *given)
+                                               for σ in ("tanh", "sigmoid")
+                                               for given in ((g(u), σ, g(abs(b))), (g(u), σ), (0.9, σ, g(abs(b))))],
     "analysis.linear_loss": lambda g: (lambda loss: (loss.gradient(g(h)), loss.curvature(*g((h, a)))))(
         analysis.linear_loss(g(dh))),
     "analysis.log_gradient_through_time": lambda g: [analysis.log_gradient_through_time(g(each))
                                                      for each in traces],
     "analysis.log_norms": lambda g: analysis.log_norms(analysis.jacobian_products(g(J))),
     "analysis.log_stack_kernel": lambda g: analysis.log_stack_kernel(3, 0.5, g(np.arange(T))),
-    "analysis.lyapunov_by_qr": lambda g: analysis.lyapunov_by_qr(g(J), 1),
+    "analysis.lyapunov_by_qr": lambda g: [analysis.lyapunov_by_qr(g(each), 1) for each in (J, J * 1j)],
     "analysis.lyapunov_spectrum": lambda g: analysis.lyapunov_spectrum(g(stack["u"]), g(stack["slopes"])),
-    "analysis.memory_length": lambda g: analysis.memory_length(g(u), 0.1, g(np.ones((2, 1)))),
+    "analysis.memory_length": lambda g: [analysis.memory_length(g(u), 0.1, slope)
+                                         for slope in (g(np.ones((2, 1))), 0.5, [0.5, 1.0, 0.5])],
     "analysis.numerical_radius": lambda g: analysis.numerical_radius(g(U)),
     "analysis.numerical_range": lambda g: analysis.numerical_range(g(U), 5),
-    "analysis.piecewise_linear_bounds": lambda g: [analysis.piecewise_linear_bounds(T, activation=σ, loss=loss,
-                                                                                    **g(bounds))
+    "analysis.piecewise_linear_bounds": lambda g: [analysis.piecewise_linear_bounds(T, activation=σ, loss=loss, **given)
                                                    for σ in ("identity", "relu", "leaky_relu")
-                                                   for loss in ("last", "every")],
+                                                   for loss in ("last", "every")
+                                                   for given in (g(bounds), {"u": g(u)}, {"u": -0.9, "H0": g(b**2)})],
     "analysis.project": lambda g: analysis.project(g(u), 0.5, 1.0),
     "analysis.range_of_slopes": lambda g: analysis.range_of_slopes(g(slopes)),
     "analysis.rnn_jacobians": lambda g: analysis.rnn_jacobians(g(U), g(slopes)),
-    "analysis.saturating_bounds": lambda g: [analysis.saturating_bounds(T, activation=σ, loss=loss, **g(saturating))
-                                             for σ in ("tanh", "sigmoid") for loss in ("last", "every")],
-    "analysis.scan_backward": lambda g: analysis.scan_backward(*g((dh, h, a, u, h0)), "tanh"),
+    "analysis.saturating_bounds": lambda g: [analysis.saturating_bounds(T, activation=σ, loss=loss, **given)
+                                             for σ in ("tanh", "sigmoid") for loss in ("last", "every")
+                                             for given in (g(saturating), {"u": g(u)}, {"u": -0.9, "X": g(b**2)})],
+    "analysis.scan_backward": lambda g: [analysis.scan_backward(*g(
+        (dh, h, a, u * 1e3 ** i, h0)), σ) for σ in ("tanh", "relu", "relu6") for i in (0, 100)],
     "analysis.scan_forward": lambda g: [analysis.scan_forward(*g((a, u * 1e3 ** i, h0)), σ)
                                         for σ in ("identity", "relu", "hard_tanh", "relu6") for i in (0, 100)],
-    "analysis.second_slope": lambda g: [analysis.second_slope(σ, g(a)) for σ in ir.ACTIVATIONS],
+    "analysis.second_slope": lambda g: [analysis.second_slope(σ, g(z)) for σ in ir.ACTIVATIONS
+                                        for z in (a, a + 0.1j)],
     "analysis.sensitivities": lambda g: analysis.sensitivities(g(trace)),
     "analysis.sharp_bounds": lambda g: analysis.sharp_bounds(g(dh), g(trace)),
     "analysis.slopes": lambda g: [analysis.slopes(g(each)) for each in traces],
@@ -114,7 +122,8 @@ EXAMPLES: dict[str, Callable[[Move], Any]] = {
     "analysis.squared_loss": lambda g: (lambda loss: (loss.gradient(g(h)), loss.curvature(*g((h, a)))))(
         analysis.squared_loss(g(dh), g(u))),
     "analysis.stack_bound": lambda g: analysis.stack_bound(g(stack["W"]), g(stack["u"]), 3),
-    "analysis.stack_gradient": lambda g: analysis.stack_gradient(**g(stack)),
+    "analysis.stack_gradient": lambda g: [analysis.stack_gradient(**g(stack)), analysis.stack_gradient(
+        g([U, U]), g([u, u]), lags=3, residual=True)],
     "analysis.stack_jacobians": lambda g: analysis.stack_jacobians(**g(stack)),
     "analysis.transient_growth": lambda g: analysis.transient_growth(g(U), 5),
     "oracle.from_ours": lambda g: oracle.from_ours(*g((W, u, b)), "keras"),
@@ -317,10 +326,12 @@ def test_a_candidate_may_return_arrays_of_cupy() -> None:
 
 @pytest.mark.parametrize("without", ["b", "h0"])
 def test_a_candidate_that_lacks_an_argument_may_return_arrays_of_cupy(without: str) -> None:
-    from indrnn_np.oracle import folding
-
     layer = folding.fold((without,), on_the_device)
     assert oracle.verify(layer, ("relu",), ("float64",), case="small").passed
+
+
+def test_a_candidate_in_a_process_of_its_own_may_return_arrays_of_cupy() -> None:
+    assert type(worker.as_numpy(fake_cupy.asarray(u))) is np.ndarray
 
 
 def test_a_recurrence_may_return_arrays_of_cupy() -> None:
