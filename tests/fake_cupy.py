@@ -24,6 +24,7 @@ from indrnn_np import engines
 
 SCALARS = (bool, int, float, complex, np.generic)
 DTYPES = "?bBhHiIlLqQefdFD"
+OF_ARRAYS = ("a", "ary", "arr", "arrays", "array", "condition", "m", "tup", "v", "x")  # as CuPy calls what it takes
 CREATED = ("array", "asanyarray", "asarray", "ascontiguousarray")  # the functions that take NumPy arrays and lists
 
 
@@ -122,8 +123,10 @@ class Namespace(ModuleType):
         if name.startswith("__") or not _exists(path):
             raise AttributeError(f"CuPy has no {path}")
         found = reduce(getattr, path.split("."), np)
-        if isinstance(found, ModuleType):
+        if name == "linalg":
             return Namespace(f"{self.__name__}.{name}")
+        if isinstance(found, ModuleType):
+            raise AttributeError(f"the stand-in has no {path}")
         if not callable(found) or isinstance(found, type):
             return found
         return lambda *arguments, **options: _call(found, _real(path), arguments, options)
@@ -147,7 +150,10 @@ def _call(function: Callable[..., Any], real: Any, arguments: tuple[Any, ...], o
     if isinstance(function, np.ufunc):
         _check_operands(function, real, arguments, options)
     elif inspect.isfunction(real):
-        inspect.signature(real).bind(*arguments, **options)
+        first, given = next(iter(inspect.signature(real).bind(*arguments, **options).arguments.items()))
+        if first in OF_ARRAYS and not any(isinstance(each, ndarray)
+                                          for each in (given if isinstance(given, tuple | list) else [given])):
+            raise TypeError(f"Unsupported type {type(given)} in {function.__name__}")
     elif " -> " in (signature := (real.__doc__ or "").partition("\n")[0]) and any(
             f"{name}=" not in signature for name in options):  # a compiled method says so in the first line of its text
         raise TypeError(f"CuPy's is {signature}; got {options}")

@@ -101,11 +101,14 @@ LACKING: dict[str, Callable[[Any, Any], Any]] = {
     "a ufunc's keyword": lambda cupy, v: cupy.add(v, v, where=True),
     "a function's keyword": lambda cupy, v: cupy.concatenate([v, v], axes=0),
     "a ufunc's dtype": lambda cupy, v: cupy.floor_divide(v * 1j, v),
-    "a ufunc's method": lambda cupy, v: cupy.add.reduceat_all,
+    "a ufunc's method": lambda cupy, v: np.add.accumulate(v),
     "a wide scalar": lambda cupy, v: v * np.longdouble(1),
     "a wide array": lambda cupy, v: cupy.zeros(3, np.longdouble),
     "an array of strings": lambda cupy, v: cupy.asarray(["a"]),
     "an array of objects": lambda cupy, v: cupy.asarray([object()]),
+    "a list for an array": lambda cupy, v: cupy.sum([1.0, 2.0]),
+    "a truth value for an array": lambda cupy, v: cupy.where(True, v, v),
+    "a list beside an array": lambda cupy, v: v + [1.0, 2.0, 3.0],  # noqa: RUF005
     "an index": lambda cupy, v: range(v.astype(int)[0]),
 }
 
