@@ -147,9 +147,15 @@ def _call(function: Callable[..., Any], real: Any, arguments: tuple[Any, ...], o
     if function.__name__ in CREATED:
         copied = arguments[0] if isinstance(arguments[0], ndarray) else _ours(np.array(arguments[0]))
         arguments = (copied, *arguments[1:])
-    if isinstance(function, np.ufunc):
-        _check_operands(function, real, arguments, options)
-    elif inspect.isfunction(real):
+    check = _check_operands if isinstance(function, np.ufunc) else _check_arguments
+    check(function, real, arguments, options)
+    return _ours(function(*_plain(arguments), **{name: _plain(value) for name, value in options.items()}))
+
+
+def _check_arguments(function: Callable[..., Any], real: Any, arguments: tuple[Any, ...],
+                     options: dict[str, Any]) -> None:
+    """Raise where CuPy's function or method takes no such arguments, or wants an array for the first of them."""
+    if inspect.isfunction(real):
         first, given = next(iter(inspect.signature(real).bind(*arguments, **options).arguments.items()))
         if first in OF_ARRAYS and not any(isinstance(each, ndarray)
                                           for each in (given if isinstance(given, tuple | list) else [given])):
@@ -157,7 +163,6 @@ def _call(function: Callable[..., Any], real: Any, arguments: tuple[Any, ...], o
     elif " -> " in (signature := (real.__doc__ or "").partition("\n")[0]) and any(
             f"{name}=" not in signature for name in options):  # a compiled method says so in the first line of its text
         raise TypeError(f"CuPy's is {signature}; got {options}")
-    return _ours(function(*_plain(arguments), **{name: _plain(value) for name, value in options.items()}))
 
 
 def _check_operands(ufunc: np.ufunc, real: Any, operands: tuple[Any, ...], options: dict[str, Any]) -> None:

@@ -93,8 +93,7 @@ def clip_by_norm(gradients: Sequence[Array], limit: float) -> tuple[tuple[Array,
 
     Parameters
     ----------
-    gradients : arrays of any shapes, float32 or float64: those of all parameters, each on
-        any device
+    gradients : arrays of any shapes, float32 or float64: those of all parameters, each on any device
     limit : number above 0
 
     Returns

@@ -37,8 +37,8 @@ def fold(lacking: Collection[str], layer: Candidate) -> Candidate:
         if "b" in lacking:
             inputs, weights = [*inputs, one], [*weights, b[:, None]]
         given |= {name: np.zeros_like(given[name]) for name in lacking}
-        returned = layer(x=np.concatenate(inputs, axis=-1), W=np.concatenate(weights, axis=1), u=u, dh=dh,
-                         activation=activation, **given)
+        returned = dict(layer(x=np.concatenate(inputs, axis=-1), W=np.concatenate(weights, axis=1), u=u, dh=dh,
+                              activation=activation, **given))
         result = {name: to_numpy(array) for name, array in returned.items()}
         if "dx" not in result:  # its h was refused, and there is nothing more to tell
             return result

@@ -2,8 +2,8 @@
 
 `complex_step` is exact to rounding, for functions that accept complex numbers. `central_difference` serves
 black boxes, and says where a kink inside its stencil makes the question meaningless. `adjoint_identity`
-compares a forward-mode derivative with a reverse-mode one. NumPy alone, CuPy's arrays are
-refused; nothing here imports the package.
+compares a forward-mode derivative with a reverse-mode one. All is NumPy's: CuPy's arrays are refused, except by
+the last. Nothing here imports the package.
 """
 
 from __future__ import annotations
@@ -140,16 +140,17 @@ def _inner(left: str, p: Mapping[str, Array], right: str, q: Mapping[str, Array]
     if p.keys() != q.keys():
         raise ValueError(f"{right}: expected the names of {left}, {sorted(p)}; got {sorted(q)}.")
     for name in p:
-        if type(p[name]) is not type(q[name]):
-            raise TypeError(f"{right}[{name!r}]: expected {_kind(p[name])}, as {left} has it; got {_kind(q[name])}.")
+        if _library(p[name]) != _library(q[name]):
+            raise TypeError(f"{right}[{name!r}]: expected an array of {_library(p[name])}, as {left} has it; got "
+                            f"one of {_library(q[name])}.")
         if p[name].shape != q[name].shape:
             raise ValueError(f"{right}[{name!r}]: expected shape {p[name].shape}, as {left} has it; "
                              f"got {q[name].shape}.")
     return sum((p[name] * q[name]).sum() for name in p)
 
 
-def _kind(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__name__}"
+def _library(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
 
 
 def _by_column(columns: list[Array], shape: tuple[int, ...]) -> Array:
@@ -161,8 +162,8 @@ def _numbers(value: Any) -> Array:
     try:
         return np.asarray(value)
     except TypeError:  # CuPy's: it does not leave the GPU unasked
-        raise TypeError("f: expected a number or a NumPy array; got what cannot be made one, "
-                        f"{_kind(value)}. From CuPy: f(x).get().") from None
+        raise TypeError(f"f: expected a number or a NumPy array; got {type(value).__name__} of {_library(value)}. "
+                        "From CuPy: f(x).get().") from None
 
 
 def _moved(x: Array, index: tuple[int, ...], value: Any) -> Array:
