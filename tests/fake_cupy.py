@@ -202,11 +202,12 @@ def _ours(value: Any) -> Any:
 
 @cache
 def _cupy() -> ModuleType | None:
-    """Return the real CuPy, where it is installed."""
+    """Return the real CuPy, where it is installed and nothing stands before it on the path."""
     try:
-        return importlib.import_module("cupy")
+        found = importlib.import_module("cupy")
     except ImportError:
         return None
+    return None if isinstance(found, Namespace) else found
 
 
 @cache

@@ -159,16 +159,15 @@ def plans(direction: str, activation: str, dtype: str, sweep: bool) -> list[Plan
     σ, real = resolve(activation), np.dtype(dtype)
     sequential = cuda.sequential(direction, σ, real)
     found = [Plan("plain"), sequential]
-    composes = direction == "backward" or σ.name in ("relu", "identity")
-    steps = 8 if dtype == "float32" else 4
-    if not sweep:
-        slices = [(columns, 512, steps) for columns in (8, 32)]
-    else:
+    if sweep:
         found += [Plan("prefetch", ahead=ahead) for ahead in (4, 8, 16, 32, 64) if ahead != sequential.ahead]
-        slices = [each for each in product((4, 8, 16, 32), (256, 512, 1024), (4, 8, 16))
-                  if each[0] * real.itemsize >= 32]  # less than memory delivers at a time
+    if direction == "forward" and σ.name not in ("relu", "identity"):  # no slices
+        return found
+    if not sweep:
+        return found + [cuda.sliced(direction, σ, real, columns) for columns in (8, 32)]
     return found + [Plan("slices", columns=columns, slices=threads // columns, steps=steps)
-                    for columns, threads, steps in slices if composes]
+                    for columns, threads, steps in product((4, 8, 16, 32), (256, 512, 1024), (4, 8, 16))
+                    if columns * real.itemsize >= 32]  # less than memory delivers at a time
 
 
 def _cells(shapes: Sequence[Shape], dtypes: Sequence[str], activation: str | None, sweep: bool) -> Iterator[Cell]:

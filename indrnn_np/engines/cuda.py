@@ -67,15 +67,19 @@ def sequential(direction: str, activation: Activation, dtype: np.dtype[Any]) -> 
     return Plan("prefetch", ahead=64 if dtype == np.float32 else 32)
 
 
+def sliced(direction: str, activation: Activation, dtype: np.dtype[Any], columns: int) -> Plan:
+    """Return the plan of slices in blocks of so many columns, 8 at least: memory delivers no fewer float32 numbers."""
+    reads_a = direction == "backward" and activation.needs_z
+    return Plan("slices", columns=columns, slices=512 // columns, steps=4 if reads_a or dtype == np.float64 else 8)
+
+
 def fastest(direction: str, activation: Activation, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Plan:
     """Return the plan for arrays of this shape (T, B, N)."""
     T, B, N = shape
     composes = direction == "backward" or activation.name in ("relu", "identity")
     if not composes or T < SHORTEST or B * N > CROSSOVER:
         return sequential(direction, activation, dtype)
-    columns = 8 if B * N < 4096 else 32  # 8 float32 numbers are the least that memory delivers at a time
-    reads_a = direction == "backward" and activation.needs_z
-    return Plan("slices", columns=columns, slices=512 // columns, steps=4 if reads_a or dtype == np.float64 else 8)
+    return sliced(direction, activation, dtype, 8 if B * N < 4096 else 32)
 
 
 def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None,
