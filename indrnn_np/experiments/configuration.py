@@ -35,7 +35,8 @@ class Configuration:
     Parameters
     ----------
     task : {"name": …} and the options of that task, as `tasks.named` takes them
-    model : {"kind": one of MODELS} and fields of that description in nn; inputs, outputs and readout are the task's
+    model : {"kind": one of MODELS} and fields of that description in nn. Inputs, outputs and readout are the task's;
+        where it has tokens, "inputs" is the width of their embedding, as wide as a layer unless it is said
     updates : how many updates of the optimiser
     batch : B, sequences in an update
     adam : fields of nn.Adam; its "rate" is that of the first update
@@ -122,12 +123,15 @@ class Configuration:
         options = {name: tuple(value) if isinstance(value, list) else value
                    for name, value in self.model.items() if name != "kind"}
         describe = getattr(nn, kind)
-        known = inspect.signature(describe).parameters
+        ours: dict[str, Any] = {"inputs": task.inputs, "outputs": task.outputs, "readout": task.readout}
+        if task.tokens:  # then inputs is the width of their embedding, which the task does not say
+            ours |= {"tokens": task.inputs, "inputs": options.pop("inputs", options.get("hidden", 128))}
+        known = [name for name in inspect.signature(describe).parameters if name not in (*ours, "tokens")]
         for name in options:
             if name not in known:
                 raise TypeError(f"{name}: expected an option of the model {kind} ({', '.join(known)})."
                                 + "".join(f" Did you mean {near!r}?" for near in get_close_matches(name, known, n=1)))
-        return describe(inputs=task.inputs, outputs=task.outputs, readout=task.readout, **options)
+        return describe(**ours, **options)
 
     def rate(self, update: int, plateau: Mapping[str, Any] | None) -> float:
         """Return the learning rate of an update, counted from 0; `plateau` is the state of a plateau."""

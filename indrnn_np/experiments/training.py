@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from ..array_module import namespace
-from ..nn import trees
+from ..array_module import Array, namespace
+from ..nn import sequences, trees
 from ..nn.trees import Tree
 from . import checkpoints, files
 from .configuration import Configuration
@@ -59,7 +59,6 @@ class Learner:
         self.xp = configuration.namespace()
         self.task: Task = configuration.make_task()
         self.model = configuration.make_model(self.task)
-        self.loss_of = loss_of(self.task)
         self.adam = nn.Adam(**configuration.adam)
         seeds = np.random.SeedSequence(configuration.seed).spawn(len(PURPOSES))
         self.rngs = {name: np.random.default_rng(seed) for name, seed in zip(PURPOSES, seeds, strict=True)}
@@ -86,10 +85,9 @@ class Learner:
             The loss or a gradient is not finite. Parameters and moments are those of the update before.
         """
         given = self.configuration
-        x, target, lengths = self._moved(self.task.batch(self.rngs["data"], given.batch, given.dtype))
-        y, backward, running = self.model(self.params, self.running, x, lengths=lengths, rng=self.rngs["dropout"])
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is said in a sentence, below
-            loss, loss_backward = self.loss_of(y, target)
+        batch = moved(self.task.batch(self.rngs["data"], given.batch, given.dtype), self.xp)
+        y, backward, running = self.model(self.params, self.running, batch.x, batch.lengths, self.rngs["dropout"])
+        loss, loss_backward = loss_of(self.task, y, batch)
         loss, number = float(loss), self.update + 1
         if not math.isfinite(loss):
             raise self._diverged(number, f"the loss is {loss}. The run has diverged")
@@ -106,15 +104,16 @@ class Learner:
         return {"update": number, "loss": loss, "norm": norm, "rate": rate}
 
     def evaluate(self) -> dict[str, float]:
-        """Measure on the test set; a plateau follows the loss.
+        """Measure on the validation set, or on the test set of a task that has none; a plateau follows the loss.
 
         Returns
         -------
-        {"test_loss": …}, and "test_accuracy" where the task is to tell classes apart
+        scores : as those of the function `evaluate`
         """
-        scores = evaluate(self.model, self.params, self.running, self.task, self.configuration)
+        part = "validation" if hasattr(self.task, "validation") else "test"
+        scores = evaluate(self.model, self.params, self.running, self.task, self.configuration, part)
         if self.plateau and self.plateau_state:
-            self.plateau_state = self.plateau.update(self.plateau_state, scores["test_loss"])
+            self.plateau_state = self.plateau.update(self.plateau_state, scores[f"{part}_loss"])
         return scores
 
     @property
@@ -158,17 +157,9 @@ class Learner:
             rng.bit_generator.state = state["rng"][name]
         return state
 
-    def _moved(self, batch: Batch) -> Batch:
-        return moved(batch, self.xp)
-
     def _diverged(self, update: int, why: str) -> Diverged:
         return Diverged(f"update {update}, seed {self.configuration.seed}: {why.removesuffix('.')}. A lower learning "
                         "rate or clipping may help. The last checkpoint is untouched.")
-
-
-def loss_of(task: Task) -> Callable[[Any, Any], Any]:
-    """Return the loss that a task is judged by."""
-    return nn.mse if task.loss == "mse" else nn.softmax_cross_entropy
 
 
 def moved(batch: Batch, xp: Any) -> Batch:
@@ -176,24 +167,47 @@ def moved(batch: Batch, xp: Any) -> Batch:
     return Batch(xp.asarray(batch.x), xp.asarray(batch.target), batch.lengths)
 
 
-def evaluate(model: Any, params: Tree, running: Tree, task: Task, configuration: Configuration) -> dict[str, float]:
-    """Measure a network on the test set of its task.
+def counting(task: Task, batch: Batch) -> Array | None:
+    """Return which steps are to be answered, (T, B); None where all are, or the last alone is."""
+    return sequences.mask(batch.lengths, batch.x) if task.readout == "every" else None
+
+
+def loss_of(task: Task, y: Array, batch: Batch) -> tuple[Any, Callable[[], Array]]:
+    """Return the loss that a task is judged by, mean over its answers, and what gives its derivative by y."""
+    loss = nn.mse if task.loss == "mse" else nn.softmax_cross_entropy
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is said in a sentence by who looks at it
+        return loss(y, batch.target, counting(task, batch))
+
+
+def evaluate(model: Any, params: Tree, running: Tree, task: Task, configuration: Configuration,
+             part: str = "test") -> dict[str, float]:
+    """Measure a network on one part of the data of its task.
+
+    Parameters
+    ----------
+    model, params, running : the network, its parameters and running statistics
+    task : Task
+    configuration : says the size of batches, the dtype and the device
+    part : "test", or "validation" where the task has that
 
     Returns
     -------
-    {"test_loss": mean over all answers, in nats where it is a cross entropy}, and "test_accuracy" in that case
+    scores : "test_loss" (or "validation_loss"), the mean over all answers, in nats where it is a cross entropy; and
+        "test_accuracy" (or "validation_accuracy"), the share of right answers, in that case
     """
+    size, dtype = configuration.batch, configuration.dtype
     total, right, answers = 0.0, 0, 0
-    for batch in task.test_batches(configuration.batch, configuration.dtype):
-        x, target, lengths = moved(batch, configuration.namespace())
-        y, _, _ = model(params, running, x, lengths=lengths)
-        loss, _ = loss_of(task)(y, target)
-        count = target.size // (1 if task.loss == "cross entropy" else target.shape[-1])
-        total, answers = total + float(loss) * count, answers + count
+    for cut in task.test_batches(size, dtype) if part == "test" else task.streams(part, size, dtype):  # type: ignore[attr-defined]
+        batch = moved(cut, configuration.namespace())
+        y, _, _ = model(params, running, batch.x, batch.lengths)
+        mask, loss = counting(task, batch), float(loss_of(task, y, batch)[0])
+        count = int(mask.sum()) if mask is not None else batch.target.size
+        total, answers = total + loss * count, answers + count
         if task.loss == "cross entropy":
-            right += int((y.argmax(axis=-1) == target).sum())
-    accuracy = {"test_accuracy": right / answers} if task.loss == "cross entropy" else {}
-    return {"test_loss": total / answers, **accuracy}
+            hits = y.argmax(axis=-1) == batch.target
+            right += int((hits if mask is None else hits & mask).sum())
+    accuracy = {f"{part}_accuracy": right / answers} if task.loss == "cross entropy" else {}
+    return {f"{part}_loss": total / answers, **accuracy}
 
 
 def train(configuration: Configuration, folder: Path, resume: bool = False, report: Report | None = None,
