@@ -18,6 +18,7 @@ from . import __version__, bench, engines, screen
 from .activations import is_builtin, resolve
 from .analysis import memory_length, recurrent_weight_range
 from .bench import gpu, gpu_report
+from .experiments import command
 from .oracle import installation, write_vectors
 from .oracle.isolation import CannotRun, Isolated
 from .oracle.precision import HALF
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that has no ÷ gets a question mark, not a traceback
             stream.reconfigure(errors="replace")
-    parser = argparse.ArgumentParser(prog="indrnn-np", description="IndRNN: verify it, measure it.")
+    parser = argparse.ArgumentParser(prog="indrnn-np", description="IndRNN: verify it, measure it, train it.")
     parser.add_argument("--version", action="version", version=f"indrnn-np {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measure.add_argument("--json", nargs="?", const="-", metavar="FILE",
                          help="print one JSON object instead of the table, or write it into a file beside the table")
     measure.set_defaults(run=run_bench)
+
+    command.add(commands)
 
     options = parser.parse_args(arguments)
     try:

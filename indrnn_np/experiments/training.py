@@ -45,7 +45,7 @@ class Learner:
 
     Parameters
     ----------
-    configuration : Configuration
+    configuration : Configuration; of what is wrong in it, the message names it
 
     Attributes
     ----------
@@ -210,20 +210,25 @@ def evaluate(model: Any, params: Tree, running: Tree, task: Task, configuration:
     return {f"{part}_loss": total / answers, **accuracy}
 
 
-def train(configuration: Configuration, folder: Path, resume: bool = False, report: Report | None = None,
-          ) -> dict[str, Any]:
-    """Train, and leave a folder that tells it.
+def train(configuration: Configuration, folder: Path, resume: bool = False,
+          report: Report | None = None) -> dict[str, Any]:
+    """Train, and leave a folder that tells it: `finish` of a new `Learner`."""
+    return finish(Learner(configuration), folder, resume, report)
+
+
+def finish(learner: Learner, folder: Path, resume: bool = False, report: Report | None = None) -> dict[str, Any]:
+    """Train a new learner to the end, and leave a folder that tells it.
 
     Parameters
     ----------
-    configuration : Configuration
+    learner : Learner, as it is made
     folder : where the files of the run are written; made if it is not there
     resume : go on from the checkpoint in the folder, if there is one; a finished run is only read
     report : called after each update with how many are done, of how many, and the mean loss of the last ones
 
     Returns
     -------
-    result : plain data, as in result.json: task, model, steps, seed, updates (done), train_loss (mean of the last
+    result : plain data, as in result.json: task, model, seed, steps, updates (done), train_loss (mean of the last
         ones), test_mse or test_loss and test_accuracy, seconds (of training; without those that were lost to a kill)
 
     Raises
@@ -233,16 +238,15 @@ def train(configuration: Configuration, folder: Path, resume: bool = False, repo
         untouched.
     BadCheckpoint
         The checkpoint is damaged, or of another configuration; the message names the file.
-    TypeError, ValueError
-        The configuration is wrong, or the folder already has a run, and `resume` is false, or another process is at it.
+    ValueError
+        The folder has a run already, and `resume` is false, or another process is at it.
     OSError
         The folder cannot be written to.
     """
-    learner = Learner(configuration)
     folder.mkdir(parents=True, exist_ok=True)
     with files.alone(folder):
         files.clear_parts(folder)
-        _begin(folder, configuration, resume)
+        _begin(folder, learner.configuration, resume)
         if not (path := folder / "result.json").exists():
             files.write_json(path, _outcome(learner, folder, report))
         result = files.read_json(path)

@@ -1,0 +1,95 @@
+"""Pictures of runs: the loss over the updates, drawn from metrics.jsonl on Axes of matplotlib.
+
+As those of the analysis they are black and white, touch no pyplot, and import matplotlib when they are drawn:
+pip install 'indrnn-np[plot]'.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..analysis import _canvas as canvas
+from . import files, metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 200  # of a line, at most: each is the mean of as many updates as it takes
+
+
+def plot_losses(runs: Mapping[str, Sequence[Mapping[str, Any]]], ax: Axes | None = None, *,
+                reference: tuple[str, float] | None = None) -> Axes:
+    """Draw the training loss of some runs over their updates, on a logarithmic axis.
+
+    Each point of a line is a mean over neighbouring updates, so that at most 200 are drawn.
+
+    Parameters
+    ----------
+    runs : {name: rows}, the rows as `metrics.read` returns them
+    ax : Axes to draw on; new ones where None
+    reference : (name, loss) of a dotted line, such as that of the best constant answer
+
+    Returns
+    -------
+    Axes : those drawn on
+
+    Raises
+    ------
+    ValueError
+        There is no run, or one has no losses; the message names it.
+    ModuleNotFoundError
+        matplotlib is not installed; the message names the extra.
+    """
+    if not runs:
+        raise ValueError("runs: expected at least one; got none.")
+    ax = canvas.axes(ax)
+    drawn = {name: smoothed(name, rows) for name, rows in runs.items()}
+    everything = np.concatenate([loss for _, loss in drawn.values()])
+    values = np.append(everything, reference[1]) if reference else everything
+    low, high = canvas.limits(values[values > 0]) if (values > 0).any() else (0.1, 1.0)
+    ax.set(autoscale_on=False, xlim=(0, max(update[-1] for update, _ in drawn.values())), ylim=(low, high))
+    ax.set_yscale("log")
+    for number, (name, (update, loss)) in enumerate(drawn.items()):
+        style = canvas.STYLES[number % len(canvas.STYLES)]
+        ax.plot(update, loss, linestyle=style, color=str(0.4 * (number // len(canvas.STYLES) % 2)), linewidth=1.4,
+                label=name)
+    if reference:
+        ax.axhline(reference[1], linestyle=":", color="0.5", linewidth=1.0, label=reference[0])
+    if len(runs) > 1 or reference:
+        ax.legend(fontsize=canvas.SMALL, frameon=False)
+    canvas.dress(ax, "Training loss", "updates", "loss")
+    return ax
+
+
+def smoothed(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    """Return updates and mean losses of at most 200 neighbourhoods of a run; a loss that is not finite is left out."""
+    found = [(row["update"], row["loss"]) for row in rows if row.get("loss") is not None]
+    if not found:
+        raise ValueError(f"{name}: expected rows with a loss; got none.")
+    width = math.ceil(len(found) / POINTS)
+    parts = [np.array(found[k:k + width], float) for k in range(0, len(found), width)]
+    return np.array([part[-1, 0] for part in parts]), np.array([part[:, 1].mean() for part in parts])
+
+
+def draw_run(folder: Path) -> Path:
+    """Draw the losses of the run in a folder into losses.png beside them; return its path.
+
+    Raises
+    ------
+    ValueError, OSError
+        The folder has no run with losses.
+    ModuleNotFoundError
+        matplotlib is not installed; the message names the extra.
+    """
+    rows = metrics.read(folder / "metrics.jsonl")
+    task = files.read_json(folder / "configuration.json")["task"]["name"]
+    constant = {"adding": ("always 1", 1 / 6)}.get(task)
+    figure: Any = plot_losses({task: rows}, reference=constant).figure
+    path = folder / "losses.png"
+    files.write(path, lambda file: figure.savefig(file, format="png", dpi=150))
+    return path
