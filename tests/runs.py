@@ -20,6 +20,7 @@ SMALL = Configuration(
     checkpoint_every=10, window=4)
 PLAIN = SMALL.replace(model={"kind": "Plain", "hidden": 4, "layers": 2}, schedule={"name": "cosine"},
                       evaluate_every=None)
+LASTING = SMALL.replace(updates=1_000_000)  # nobody waits for its end
 # What a process needs to find the package that is under test, and this folder.
 SEES_US = os.environ | {"PYTHONPATH": os.pathsep.join(
     [str(Path(indrnn_np.__file__).parent.parent), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
