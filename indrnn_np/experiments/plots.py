@@ -1,4 +1,6 @@
-"""Pictures of runs: the loss over the updates, drawn from metrics.jsonl on Axes of matplotlib.
+"""Pictures of runs: the loss over the updates, and the states of a layer over a sequence, on Axes of matplotlib.
+
+The histogram of u as memory lengths (Fig. 4) is `analysis.plots.plot_memory`.
 
 As those of the analysis they are black and white, touch no pyplot, and import matplotlib when they are drawn:
 pip install 'indrnn-np[plot]'.
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis import _canvas as canvas
+from ..analysis import _checks
+from ..array_module import Array, to_numpy
 from . import files, metrics
 
 if TYPE_CHECKING:
@@ -74,6 +78,49 @@ def smoothed(name: str, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
     width = math.ceil(len(found) / POINTS)
     parts = [np.array(found[k:k + width], float) for k in range(0, len(found), width)]
     return np.array([part[-1, 0] for part in parts]), np.array([part[:, 1].mean() for part in parts])
+
+
+def plot_states(h: Array, marked: Sequence[int] = (), chosen: int | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the states of one layer over one sequence, a line for each neuron in units of its largest (Fig. 3).
+
+    Silent neurons have no line; the title counts them.
+
+    Parameters
+    ----------
+    h : (T, N) states
+    marked : steps, from 0 on, at which a vertical line is drawn, such as those with a marker
+    chosen : a neuron that is drawn in black before the others, which are grey
+    ax : Axes to draw on; new ones where None
+
+    Returns
+    -------
+    Axes : those drawn on
+
+    Raises
+    ------
+    TypeError, ValueError
+        h is no such array or has a number that is not finite, or there is no such neuron.
+    ModuleNotFoundError
+        matplotlib is not installed; the message names the extra.
+    """
+    state = to_numpy(h)
+    if state.ndim != 2 or 0 in state.shape:
+        raise ValueError(f"h: expected shape (T, N), the states of one sequence; got {state.shape}.")
+    _checks.all_finite("h", state)
+    if chosen is not None and _checks.whole("chosen", chosen, least=0) >= state.shape[1]:
+        raise ValueError(f"chosen: expected one of the {state.shape[1]} neurons of h, from 0 on; got {chosen}.")
+    ax = canvas.axes(ax)
+    largest = np.abs(state).max(axis=0)
+    for step in marked:
+        ax.axvline(step, linestyle=":", color="0.3", linewidth=1.0)
+    for n in np.flatnonzero(largest):
+        first = n == chosen
+        ax.plot(state[:, n] / largest[n], color="black" if first else "0.7", linewidth=1.6 if first else 0.6,
+                zorder=3 if first else 2)
+    silent = int((largest == 0).sum())
+    canvas.dress(ax, f"{state.shape[1]} neurons" + (f", {silent} of them silent" if silent else ""), "step",
+                 "h / max |h|")
+    return ax
 
 
 def draw_run(folder: Path) -> Path:

@@ -171,7 +171,9 @@ def _ptb_characters(wish: Wish) -> Configuration:
 def _ptb_words(wish: Wish) -> Configuration:
     """Li et al. 2018, §5.3: eleven residual layers, tied embeddings, u ~ N(.4, .2²)."""
     wish.task.setdefault("steps", 50)
-    ours = {"batch_norm": "before", "statistics": "step", "dropout": 0.35, "tied": True, "u": "normal"}
+    ours = {"batch_norm": "before", "statistics": "step", "dropout": 0.35, "u": "normal"}
+    if wish.kind != "Dense":  # whose last layer is not as wide as the embedding
+        ours["tied"] = True
     return Configuration(task=wish.task, batch=128, adam={"rate": 2e-4},
                          model=wish.model(11, 2000, **(ours if wish.kind in INDRNNS else {})),
                          schedule={"name": "plateau", "factor": 0.2, "patience": 20},
