@@ -187,7 +187,8 @@ def test_every_task_has_a_preset_and_every_preset_a_model_of_every_kind(monkeypa
     """The tasks that need files are not there; what a model is told about them is."""
     assert set(presets.PRESETS) == set(tasks.TASKS)
     told = {"adding": (2, 1, "last", 0), "digits": (1, 10, "last", 0), "mnist": (1, 10, "last", 0),
-            "ntu": (150, 60, "last", 0), "ptb-characters": (50, 50, "every", True), "ptb-words": (90, 90, "every", True)}
+            "ntu": (150, 60, "last", 0),
+            "ptb-characters": (50, 50, "every", True), "ptb-words": (90, 90, "every", True)}
 
     class Told:
         def __init__(self, inputs, outputs, readout, tokens) -> None:
