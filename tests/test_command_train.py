@@ -96,6 +96,8 @@ def test_digits_have_an_accuracy(capsys) -> None:
     (["adding", "--data", "x"], "folder: expected an option of the task 'adding'"),
     (["mnist"], "--data: expected the folder that holds the files of mnist; got none."),
     (["ptb-words", "--data", "nowhere"], ""),
+    (["addition"], "task: expected one of adding, digits, "),
+    (["adding", "--model", "transformer"], "model: expected one of indrnn, residual, dense, rnn, irnn, lstm, gru; got"),
 ])
 def test_what_cannot_be_run_exits_2_with_one_sentence_and_leaves_nothing(arguments, said, tmp_path, capsys) -> None:
     assert cli.main(["train", *arguments]) == 2
@@ -107,12 +109,11 @@ def test_what_cannot_be_run_exits_2_with_one_sentence_and_leaves_nothing(argumen
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["train", "adding", "--model", "transformer"], "invalid choice: 'transformer'"),
-    (["train", "addition"], "invalid choice: 'addition'"),
     (["train", "adding", "--steps", "ten"], "invalid int value: 'ten'"),
-    (["sweep", "figure3"], "invalid choice: 'figure3'"),
+    (["train", "adding", "--device", "tpu"], "invalid choice: 'tpu'"),
+    (["train"], "the following arguments are required: TASK"),
 ])
-def test_an_unknown_name_exits_2_and_is_named(arguments, said, capsys) -> None:
+def test_what_cannot_be_parsed_exits_2_and_is_named(arguments, said, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     assert stop.value.code == 2
@@ -172,6 +173,22 @@ def test_a_sweep_prints_a_table_and_goes_on_where_it_was(tmp_path, capsys, monke
     assert json.loads(capsys.readouterr().out)["rows"] == table
     assert cli.main(["sweep", "two", "--preset", "fast"]) == 2
     assert "--preset: expected with figure2 alone" in capsys.readouterr().err
+    assert cli.main(["sweep", "figure3"]) == 2
+    assert "name: expected one of two; got 'figure3'" in capsys.readouterr().err
+
+
+def test_the_help_names_every_task_model_and_sweep(capsys) -> None:
+    for arguments, names in ((["train", "--help"], [*tasks.TASKS, *presets.MODELS]), (["sweep", "-h"], presets.SWEEPS)):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        shown = capsys.readouterr().out
+        assert [name for name in names if name not in shown] == []
+
+
+def test_the_other_commands_import_no_network() -> None:
+    code = ("import sys; from indrnn_np import cli; cli.main(['bounds', '--steps', '10'])\n"
+            "assert not {'indrnn_np.nn', 'indrnn_np.experiments.training', 'sklearn', 'matplotlib'} & set(sys.modules)")
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_figure_2_has_five_models_at_three_lengths_and_one_more() -> None:

@@ -1,4 +1,8 @@
-"""The commands `indrnn-np train` and `indrnn-np sweep`: they parse, call this room, and draw."""
+"""The commands `indrnn-np train` and `indrnn-np sweep`: they parse, call this room, and draw.
+
+Parsing imports nothing of the room, so that the other commands begin no later; who does the work says which names there
+are.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..analysis import _checks
 
 RUNS = Path("runs")  # in the current folder, unless --folder says otherwise
 
 
 def add(commands: Any) -> None:
     """Add both commands to the parser of `indrnn-np`."""
-    from . import tasks
-    from .presets import MODELS, SWEEPS
     train = commands.add_parser("train", help="train a network on one of the papers' tasks",
                                 description="Train a network on one of the papers' tasks, and leave a folder with its "
                                 "configuration, metrics, checkpoint, result and a plot of the loss. Exit code 0: "
                                 "trained, 1: diverged, 2: cannot run.")
-    train.add_argument("task", choices=tuple(tasks.TASKS), metavar="TASK", help=", ".join(tasks.TASKS))
-    train.add_argument("--model", choices=tuple(MODELS), default="indrnn", help="default: indrnn, layers of it")
+    train.add_argument("task", metavar="TASK", help="adding, digits, mnist, ntu, ptb-characters or ptb-words")
+    train.add_argument("--model", default="indrnn",
+                       help="indrnn (default: layers of it), residual, dense, rnn, irnn, lstm or gru")
     train.add_argument("--preset", metavar="NAME", help="fast (default, where the task needs no download) or paper")
     train.add_argument("--steps", type=int, metavar="T", help="length of the sequences, where the task leaves it open")
     train.add_argument("--updates", type=int, help="how many updates of the optimiser")
@@ -51,7 +55,7 @@ def add(commands: Any) -> None:
     sweep = commands.add_parser("sweep", help="train many configurations, on all cores or on a cluster",
                                 description="Train a set of configurations, each with some seeds and in a folder of "
                                 "its own. Started again it trains what is missing.")
-    sweep.add_argument("name", choices=tuple(SWEEPS), metavar="NAME", help=", ".join(SWEEPS))
+    sweep.add_argument("name", metavar="NAME", help="figure2 (of the paper) or depth (of networks on the digits)")
     sweep.add_argument("--folder", metavar="FOLDER", help=f"of the runs' folders (default: {RUNS}/NAME)")
     sweep.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default 3)")
     sweep.add_argument("--preset", metavar="NAME", help="figure2: fast (default) or paper")
@@ -98,6 +102,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     """Train all, show how it goes, and the table in the end; exit 1 where a run failed."""
     from . import files, sweeps
     from .presets import SWEEPS
+    _checks.one_of("name", options.name, tuple(SWEEPS))
     if options.preset is not None and options.name != "figure2":
         raise ValueError(f"--preset: expected with figure2 alone; got it with {options.name}.")
     preset = {"name": options.preset} if options.preset is not None else {}
@@ -126,6 +131,7 @@ def _configuration(options: argparse.Namespace) -> Any:
     """Return the preset's configuration with what the options change in it."""
     from .presets import preset
     from .tasks import TASKS
+    _checks.one_of("task", options.task, tuple(TASKS))
     if options.data is None and "folder" in inspect.signature(TASKS[options.task]).parameters:
         raise ValueError(f"--data: expected the folder that holds the files of {options.task}; got none.")
     task = {"steps": options.steps, "folder": options.data, "permuted": options.permuted or None}
