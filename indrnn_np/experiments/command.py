@@ -67,7 +67,9 @@ def add(commands: Any) -> None:
 
 def run_train(options: argparse.Namespace) -> int:
     """Train, show how it goes, and say how it went."""
+    from .memory import keep_freed_memory
     from .training import Diverged, Learner, finish
+    keep_freed_memory()
     try:
         learner = Learner(_configuration(options))
     except (TypeError, RuntimeError) as error:  # options that do not go together, and no GPU, in a sentence each

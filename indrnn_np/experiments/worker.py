@@ -24,7 +24,9 @@ def main() -> int:
     threading.Thread(target=_end_with, args=(0,), daemon=True).start()
     from .configuration import from_dict
     from .files import read_json
+    from .memory import keep_freed_memory
     from .training import Diverged, train
+    keep_freed_memory()
     folder = Path(sys.argv[1])
     try:
         train(from_dict(read_json(folder / "configuration.json")), folder, resume=True)
