@@ -75,9 +75,8 @@ def run_train(options: argparse.Namespace) -> int:
     except (TypeError, RuntimeError) as error:  # options that do not go together, and no GPU, in a sentence each
         raise ValueError(str(error)) from error
     folder = _folder(options, learner.configuration)
-    bar = _Bar(f"{options.task}, {options.model}", learner.configuration.updates)
     try:
-        with bar:
+        with _Bar(f"{options.task}, {options.model}", learner.configuration.updates) as bar:
             result = finish(learner, folder, options.resume, bar.step)
     except Diverged as error:
         print(f"indrnn-np: {error}", file=sys.stderr)
@@ -110,13 +109,16 @@ def run_sweep(options: argparse.Namespace) -> int:
     preset = {"name": options.preset} if options.preset is not None else {}
     configurations = SWEEPS[options.name](seeds=options.seeds, **preset)
     root = Path(options.folder) if options.folder is not None else RUNS / options.name
-    bar = _Bar(options.name, len(configurations))
-    with bar:
-        if options.cluster is None:
-            results = sweeps.run_locally(configurations, root, options.processes, report=bar.step)
-        else:
-            with sweeps.connect(options.cluster) as client:
-                results = sweeps.run_on_cluster(configurations, root, client, bar.step)
+    try:
+        with _Bar(options.name, len(configurations)) as bar:
+            if options.cluster is None:
+                results = sweeps.run_locally(configurations, root, options.processes, report=bar.step)
+            else:
+                with sweeps.connect(options.cluster) as client:
+                    results = sweeps.run_on_cluster(configurations, root, client, bar.step)
+    except KeyboardInterrupt:
+        print("indrnn-np: interrupted; the same command goes on.", file=sys.stderr)
+        return 2
     rows = sweeps.table(configurations, results)
     files.write_json(root / "table.json", rows)
     if options.json:
