@@ -1,7 +1,6 @@
 """The papers' experiments: tasks, and the loop that trains a network on one.
 
-`tasks`    what is learned: adding problem, digits and MNIST pixel by pixel, Penn Treebank, NTU RGB+D; `tasks.named`
-
+`tasks`          what is learned: adding problem, digits and MNIST pixel by pixel, Penn Treebank, NTU RGB+D
 `configuration`  all that decides how a run ends, as plain data; `presets` makes those of the papers, and the fast ones
 `training`       the loop: `train` leaves a folder with `metrics` and `checkpoints`, and goes on where it was killed
 `sweeps`         many runs, on the cores of this machine (`worker`) or on a cluster
