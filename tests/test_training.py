@@ -13,6 +13,7 @@ from runs import PLAIN, SEES_US, SMALL, ends
 
 from indrnn_np.experiments import checkpoints, files, metrics, training
 from indrnn_np.experiments.checkpoints import BadCheckpoint
+from indrnn_np.experiments.presets import preset
 from indrnn_np.experiments.training import Diverged, Learner, train
 from indrnn_np.nn import trees
 
@@ -25,13 +26,11 @@ def test_two_runs_of_one_configuration_end_with_the_same_bits(tmp_path) -> None:
     assert ends(tmp_path / "a")["checkpoint"] != ends(tmp_path / "c")["checkpoint"]
 
 
-def test_it_learns_a_short_adding_problem(tmp_path) -> None:
-    given = PLAIN.replace(task={"name": "adding", "steps": 10}, updates=600, batch=20,
-                          model={"kind": "Plain", "hidden": 16, "last_u": 1.0, "weight_std": (0.5, 0.2)})
-    result = train(given, tmp_path)
-    assert result["test_mse"] < 0.1 / 6  # a tenth of what the best constant answer has
-    assert result["updates"] == 600
-    assert [row["update"] for row in metrics.read(tmp_path / "metrics.jsonl")] == list(range(1, 601))
+def test_the_fast_preset_learns_a_short_adding_problem(tmp_path) -> None:
+    result = train(preset("adding", steps=20).replace(updates=400), tmp_path)
+    assert result["test_mse"] < 0.05 / 6  # a twentieth of what the best constant answer has
+    assert result["updates"] == 400
+    assert [row["update"] for row in metrics.read(tmp_path / "metrics.jsonl")] == list(range(1, 401))
 
 
 # The program trains a run again and again, each time in a process that kills itself at a moment of its own.

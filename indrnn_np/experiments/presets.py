@@ -145,7 +145,7 @@ def _fast_digits(wish: Wish) -> Configuration:
         return Configuration(model=wish.model(1, 64), updates=1450, adam={"rate": 1e-2}, **shared)
     deep = wish.kind != "Plain"
     return Configuration(model=wish.model(21 if deep else 4, 48 if deep else 64, batch_norm="after", last_u=1.0),
-                         updates=580 if deep else 1450, adam={"rate": 5e-3},
+                         updates=435 if deep else 1450, adam={"rate": 5e-3},
                          factors={"*/u": 0.1, f"{wish.last(4)}/u": 0.0}, **shared)
 
 
