@@ -107,7 +107,7 @@ def _fast_adding(wish: Wish) -> Configuration:
     """Train for a minute (T = 1000) or five (T = 5000)."""
     T = _checks.whole("steps", wish.task.setdefault("steps", 100))
     shared: dict[str, Any] = {"task": wish.task, "batch": 20, "clip": 1.0, "schedule": {"name": "cosine"},
-                              "updates": 1200, "checkpoint_every": 100}
+                              "updates": 1200 if T <= 1000 else 1600, "checkpoint_every": 100}
     if wish.kind not in INDRNNS:  # the IRNN is the one that explodes
         rate = {"IRNN": 1e-3, "RNN": 1e-3}.get(wish.kind, 1e-2)
         return Configuration(model=wish.model(1, 32), adam={"rate": rate}, **shared)
