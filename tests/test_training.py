@@ -89,19 +89,27 @@ def test_killed_at_eight_moments_and_resumed_it_ends_as_if_nothing_had_happened(
 
 @pytest.mark.slow
 def test_killed_from_outside_at_any_time_it_ends_as_if_nothing_had_happened(tmp_path) -> None:
-    given = SMALL.replace(updates=3000, checkpoint_every=7)
+    """Each child is killed a random time after its first checkpoint, so that each gets on."""
+    given, folder = SMALL.replace(updates=600), tmp_path / "killed"
     train(given, tmp_path / "undisturbed")
-    (tmp_path / "killed").mkdir()
-    files.write_json(tmp_path / "killed" / "configuration.json", given.as_dict())
-    worker = [sys.executable, "-m", "indrnn_np.experiments.worker", str(tmp_path / "killed")]
-    rng, kills = np.random.default_rng(0), 0
-    while not (tmp_path / "killed" / "result.json").exists():
+    folder.mkdir()
+    files.write_json(folder / "configuration.json", given.as_dict())
+    worker = [sys.executable, "-m", "indrnn_np.experiments.worker", str(folder)]
+    checkpoint, rng, kills = folder / "checkpoint.npz", np.random.default_rng(0), 0
+
+    def written() -> int:
+        return checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+
+    while not (folder / "result.json").exists():
+        before = written()
         with subprocess.Popen(worker, stdin=subprocess.PIPE, env=SEES_US) as child:
-            time.sleep(rng.uniform(0.8, 2.0))
+            while child.poll() is None and written() == before:
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.2))
             child.kill()
         kills += child.returncode < 0
     assert kills > 2
-    assert ends(tmp_path / "killed") == ends(tmp_path / "undisturbed")
+    assert ends(folder) == ends(tmp_path / "undisturbed")
 
 
 def test_a_finished_run_is_only_read(tmp_path) -> None:
