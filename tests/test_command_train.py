@@ -166,7 +166,7 @@ def test_a_sweep_prints_a_table_and_goes_on_where_it_was(tmp_path, capsys, monke
     monkeypatch.setattr(presets, "SWEEPS", {"two": lambda seeds: presets.seeded(small, range(seeds))})
     assert cli.main(["sweep", "two", "--seeds", "1", "--processes", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "LSTM (chrono)" in shown
+    assert "LSTM, chrono" in shown
     table = files.read_json(tmp_path / "runs" / "two" / "table.json")
     assert [row["model"] for row in table] == ["Plain", "LSTM"]
     assert cli.main(["sweep", "two", "--seeds", "1", "--json"]) == 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from runs import PLAIN
 
-from indrnn_np.experiments import metrics
-from indrnn_np.experiments.plots import draw_run, plot_losses, plot_states
+from indrnn_np.experiments import files, metrics, plots
+from indrnn_np.experiments.plots import draw_run, draw_sweep, plot_losses, plot_states
+from indrnn_np.experiments.sweeps import folder_of, seeded
 from indrnn_np.experiments.training import train
 
 pytestmark = pytest.mark.extra("plot")
@@ -43,6 +46,32 @@ def test_the_picture_of_a_run_lies_in_its_folder(tmp_path) -> None:
     assert path.parent == tmp_path
     assert path.read_bytes().startswith(b"\x89PNG")
     assert len(metrics.read(tmp_path / "metrics.jsonl")) == 30
+
+
+def test_the_picture_of_a_sweep_has_a_panel_for_each_task_and_a_line_for_each_model(tmp_path) -> None:
+    """Of two seeds the first is drawn; a run that never began has no line."""
+    longer = PLAIN.replace(task={**PLAIN.task, "steps": 8})
+    deeper = PLAIN.replace(model={**PLAIN.model, "layers": 3})
+    configurations = [*seeded([PLAIN, deeper, longer], range(2)), PLAIN.replace(model={"kind": "RNN", "hidden": 3})]
+    for configuration in configurations[:-1]:
+        train(configuration, folder_of(tmp_path, configuration))
+    drawn = {}
+
+    def keep(path, write) -> None:
+        figure = write.__closure__[0].cell_contents
+        drawn[path.name] = {ax.get_title(loc="left"): [text.get_text() for text in ax.get_legend().get_texts()]
+                            for ax in figure.axes if ax.lines}
+        files.write(path, write)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "files", SimpleNamespace(write=keep))
+        draw_sweep(tmp_path, configurations)
+    named = {"adding, T = 6, test_sequences = 7": ["Plain, 2 layers", "Plain, 3 layers", "always 1"],
+             "adding, T = 8, test_sequences = 7": ["Plain, 2 layers", "always 1"]}
+    assert drawn == {"losses.png": named}
+    assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="folder: expected one with runs that have losses; got none in"):
+        draw_sweep(tmp_path / "nowhere", configurations)
 
 
 def test_states_are_drawn_in_units_of_their_largest_and_silent_ones_counted() -> None:

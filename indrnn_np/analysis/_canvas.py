@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +18,26 @@ STYLES = ("-", "--", "-.", ":", (0, (9, 3)), (0, (6, 2, 1, 2, 1, 2)))
 DECADES = 280  # a logarithmic axis reaches no further than this on either side of 1: matplotlib computes beside it
 
 
+def figure(width: float, height: float) -> Any:
+    """Return a Figure that pyplot knows nothing of."""
+    return _part("figure").Figure(figsize=(width, height), layout="constrained")
+
+
 def axes(ax: Axes | None) -> Any:
-    """Return ax, or new Axes on a Figure that pyplot knows nothing of."""
-    try:
-        from matplotlib.axes import Axes
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError("matplotlib is not installed. For pictures: pip install 'indrnn-np[plot]'.") from None
+    """Return ax, or new Axes on a Figure of their own."""
     if ax is None:
-        return Figure(figsize=SIZE, layout="constrained").subplots()
-    if not isinstance(ax, Axes):
+        return figure(*SIZE).subplots()
+    if not isinstance(ax, _part("axes").Axes):
         raise TypeError(f"ax: expected one Axes of matplotlib, or None; got {type(ax).__name__}.")
     return ax
+
+
+def _part(name: str) -> Any:
+    """Return a part of matplotlib."""
+    try:
+        return importlib.import_module(f"matplotlib.{name}")
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("matplotlib is not installed. For pictures: pip install 'indrnn-np[plot]'.") from None
 
 
 def dress(ax: Any, title: str, x: str, y: str) -> None:

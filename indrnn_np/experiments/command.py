@@ -12,7 +12,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def add(commands: Any) -> None:
 def run_train(options: argparse.Namespace) -> int:
     """Train, show how it goes, and say how it went."""
     from .memory import keep_freed_memory
+    from .plots import draw_run
     from .training import Diverged, Learner, finish
     keep_freed_memory()
     try:
@@ -84,7 +85,7 @@ def run_train(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"indrnn-np: interrupted; the same command with --folder {folder} --resume goes on.", file=sys.stderr)
         return 2
-    plot, why = _draw(folder)
+    plot, why = _draw(lambda: draw_run(folder))
     if options.json:
         score = {name: result[name] for name in ("test_mse", "test_accuracy", "test_loss") if name in result}
         print(json.dumps({"task": options.task, "model": options.model, "steps": result["steps"],
@@ -102,6 +103,7 @@ def run_train(options: argparse.Namespace) -> int:
 def run_sweep(options: argparse.Namespace) -> int:
     """Train all, show how it goes, and the table in the end; exit 1 where a run failed."""
     from . import files, sweeps
+    from .plots import draw_sweep
     from .presets import SWEEPS
     _checks.one_of("name", options.name, tuple(SWEEPS))
     if options.preset is not None and options.name != "figure2":
@@ -121,10 +123,14 @@ def run_sweep(options: argparse.Namespace) -> int:
         return 2
     rows = sweeps.table(configurations, results)
     files.write_json(root / "table.json", rows)
+    plot, why = _draw(lambda: draw_sweep(root, configurations))
     if options.json:
-        print(json.dumps({"name": options.name, "folder": str(root), "rows": rows, "version": __version__}))
+        print(json.dumps({"name": options.name, "folder": str(root), "rows": rows, "plot": plot,
+                          "version": __version__}))
     else:
         _show_sweep(options.name, rows)
+        print(f"In {root}: table.json, a folder of each run" + (f", {Path(plot).name}." if plot else
+                                                                f". No plot: {why}"))
     for configuration, result in zip(configurations, results, strict=True):
         if "failed" in result:
             print(f"indrnn-np: {sweeps.folder_of(root, configuration)}: {result['failed']}", file=sys.stderr)
@@ -161,12 +167,11 @@ def _folder(options: argparse.Namespace, configuration: Any) -> Path:
     return tried[-2] if options.resume and len(tried) > 1 else tried[-1]
 
 
-def _draw(folder: Path) -> tuple[str | None, str]:
-    """Draw the losses; return the picture's path, or None and why there is none."""
-    from .plots import draw_run
+def _draw(picture: Callable[[], Path]) -> tuple[str | None, str]:
+    """Draw; return the picture's path, or None and why there is none."""
     try:
-        return str(draw_run(folder)), ""
-    except ModuleNotFoundError as error:
+        return str(picture()), ""
+    except (ModuleNotFoundError, ValueError) as error:  # no matplotlib; or no run that got as far as a loss
         return None, str(error)
 
 
@@ -192,10 +197,7 @@ def _show_sweep(name: str, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         values = ", ".join("–" if value is None else f"{value:.3g}" for value in row["values"])
         ends = "".join(f"; {end}: {len(row[end])}" for end in ("diverged", "failed") if row[end])
-        chrono = " (chrono)" if row["options"].get("chrono") else ""
-        depth = {"Plain": "layers", "Residual": "blocks"}.get(row["model"], "")
-        shape = f" {row['options'][depth]} {depth}" if depth in row["options"] else ""
-        table.add_row(row["task"], str(row["steps"] or "–"), f"{row['model']}{shape}{chrono}",
+        table.add_row(row["task"], str(row["steps"] or "–"), row["called"],
                       "–" if row["median"] is None else f"{row['median']:.3g}", values + ends)
     Console(highlight=False).print(table)
 

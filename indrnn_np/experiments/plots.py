@@ -19,6 +19,8 @@ from ..analysis import _canvas as canvas
 from ..analysis import _checks
 from ..array_module import Array, to_numpy
 from . import files, metrics
+from .configuration import Configuration
+from .sweeps import called, folder_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,6 +123,39 @@ def plot_states(h: Array, marked: Sequence[int] = (), chosen: int | None = None,
     canvas.dress(ax, f"{state.shape[1]} neurons" + (f", {silent} of them silent" if silent else ""), "step",
                  "h / max |h|")
     return ax
+
+
+def draw_sweep(root: Path, configurations: Sequence[Configuration]) -> Path:
+    """Draw the losses of a sweep into losses.png in its folder, a panel for each task; return its path.
+
+    Of runs that differ in their seed alone the first is drawn. For `presets.figure2` this is Fig. 2 of Li et al. 2018.
+
+    Raises
+    ------
+    ValueError, OSError
+        No run in the folder has losses.
+    ModuleNotFoundError
+        matplotlib is not installed; the message names the extra.
+    """
+    panels: dict[str, dict[str, Any]] = {}
+    for configuration in configurations:
+        task = dict(configuration.task)
+        title = ", ".join([task.pop("name"), *(f"{name} = {value}" for name, value in task.items())])
+        path = folder_of(root, configuration) / "metrics.jsonl"
+        rows = metrics.read(path) if path.exists() else []
+        if any(row.get("loss") is not None for row in rows):
+            panels.setdefault(title.replace("steps", "T"), {}).setdefault(called(configuration), rows)
+    if not panels:
+        raise ValueError(f"folder: expected one with runs that have losses; got none in {root}.")
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = canvas.figure(6.4 * columns, 4.4 * lines)
+    for ax, (title, runs) in zip(figure.subplots(lines, columns, squeeze=False).flat, panels.items(), strict=False):
+        plot_losses(runs, ax, reference=("always 1", 1 / 6) if title.startswith("adding") else None)
+        ax.set_title(title, loc="left", fontsize=canvas.LARGE)
+    path = root / "losses.png"
+    files.write(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    return path
 
 
 def draw_run(folder: Path) -> Path:

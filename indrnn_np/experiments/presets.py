@@ -108,8 +108,8 @@ def _fast_adding(wish: Wish) -> Configuration:
     T = _checks.whole("steps", wish.task.setdefault("steps", 100))
     shared: dict[str, Any] = {"task": wish.task, "batch": 20, "clip": 1.0, "schedule": {"name": "cosine"},
                               "updates": 1200 if T <= 1000 else 1600, "checkpoint_every": 100}
-    if wish.kind not in INDRNNS:  # the IRNN is the one that explodes
-        rate = {"IRNN": 1e-3, "RNN": 1e-3}.get(wish.kind, 1e-2)
+    if wish.kind not in INDRNNS:  # the IRNN is the one that explodes, the sooner the longer
+        rate = {"IRNN": 5e-3 if T <= 100 else 1e-4, "RNN": 1e-3}.get(wish.kind, 1e-2)
         return Configuration(model=wish.model(1, 32), adam={"rate": rate}, **shared)
     last = wish.last(2)
     slow = min(1.0, 100 / T)

@@ -153,14 +153,23 @@ def table(configurations: Sequence[Configuration], results: Sequence[dict[str, A
 
     Returns
     -------
-    rows : task, steps, model, options (those of the model), score (its name), values (of each seed; None where it has
-        none), median of those there are, and seeds, updates, diverged and failed: lists of a seed's number each
+    rows : task, steps, model, options (those of the model), called (see `called`), score (its name), values (of each
+        seed; None where it has none), median of those there are, and seeds, updates, diverged and failed: lists of a
+        seed's number each
     """
     groups: dict[str, list[tuple[Configuration, dict[str, Any]]]] = {}
     for configuration, result in zip(configurations, results, strict=True):
         same = json.dumps(configuration.as_dict() | {"seed": None}, sort_keys=True)
         groups.setdefault(same, []).append((configuration, result))
     return [_row(group) for group in groups.values()]
+
+
+def called(configuration: Configuration) -> str:
+    """Return what a model is called among others on the same task: "Plain, 4 layers", "LSTM, chrono", …."""
+    given = configuration.model
+    depth = {"Plain": "layers", "Residual": "blocks"}.get(given["kind"], "")
+    more = [f"{given[depth]} {depth}"] if depth in given else []
+    return ", ".join([given["kind"], *more, *(["chrono"] if given.get("chrono") else [])])
 
 
 def _row(group: Sequence[tuple[Configuration, dict[str, Any]]]) -> dict[str, Any]:
@@ -170,7 +179,7 @@ def _row(group: Sequence[tuple[Configuration, dict[str, Any]]]) -> dict[str, Any
     there = [value for value in values if value is not None and math.isfinite(value)]
     return {"task": first.task["name"],
             "steps": next((result["steps"] for _, result in group if "steps" in result), None),
-            "model": first.model["kind"],
+            "model": first.model["kind"], "called": called(first),
             "options": {key: value for key, value in first.model.items() if key != "kind"},
             "score": score, "values": values, "median": statistics.median(there) if there else None,
             "seeds": [configuration.seed for configuration, _ in group],
