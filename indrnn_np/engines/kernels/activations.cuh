@@ -1,12 +1,12 @@
-// The activations σ, in one table as in activations.py:
+// The activations σ, in one table as in activations.py, where "leaky_relu" is what is LeakyRelu here:
 //
 //     value(z)          σ(z)
 //     pull(g, z, h)     σ'(z) · g, selected by h = σ(z) where σ is piecewise linear: 0 · inf cannot arise there, and a
 //                       NaN stays one. g is real, or double where a product of many slopes is being formed.
 //     needs_z           whether the slope must be taken at z, since h has lost it (tanh(20) is 1 to the last bit)
-//     steepest()        sup |σ'|, for all but LeakyRelu at most 1
+//     steepest()        a number that |σ'| does not exceed: 1 for all but LeakyRelu
 //
-// alpha is the slope of LeakyRelu below 0; the others do not look at it.
+// alpha, above 0, is the slope of LeakyRelu below 0; the others do not look at it.
 
 struct Identity {
     static constexpr bool needs_z = false;
@@ -42,6 +42,7 @@ __device__ __forceinline__ real logistic_slope(real z) {
     return e / ((real(1) + e) * (real(1) + e));
 }
 
+// sech²(z) = 4 e / (1 + e)² with e = exp(−|2z|): four times the logistic slope at 2z.
 struct Tanh {
     static constexpr bool needs_z = true;
     real alpha;

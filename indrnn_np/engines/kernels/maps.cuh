@@ -9,10 +9,10 @@
 //
 // A map may stand for its run only while nothing in the run can overflow: the loop may stay finite where a product of
 // slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s on the way, and
-// every c before the activation, is less than LARGE, and it is applied to values less than SMALL only. Then the affine
-// values of the run stay below LARGE · SMALL + LARGE, and those that a clamp set to 0 on the way, after which they grew
-// by less than LARGE, below LARGE² + LARGE: all finite. A map that is not tame has a NaN for its c, and its run is run
-// again, step by step, from what enters it.
+// every c before the activation, is less than LARGE, and it is applied to values less than SMALL only. Then s h + c
+// stays below LARGE · SMALL + LARGE on the way. A value that a clamp set to 0 is c − s' c' some steps later, where c' is
+// the c at that clamp and s' the product since: below LARGE² + LARGE. All are finite. A map that is not tame has a NaN
+// for its c. A run whose map may not stand for it is run again, step by step, from what enters it.
 
 #define LARGE (sizeof(real) == 4 ? 0x1p60 : 0x1p480)
 #define SMALL (sizeof(real) == 4 ? 0x1p30 : 0x1p240)
@@ -55,8 +55,8 @@ __device__ __forceinline__ bool apply(const Affine& map, real& dz) {
 
 struct Clamp { real c, lo, hi; };  // h → min(hi, max(lo, s h + c))
 
-// A run of forward that is being composed. (Where u = 0, 0 · inf makes the ends NaN, which clamp nothing; and what the
-// run then gives is multiplied by that u.)
+// A run of forward that is being composed. (Where u = 0, 0 · inf makes the ends NaN, which clamp nothing; what the map
+// then gives may be wrong, but is finite, and the next step multiplies it by that u.)
 struct Forward {
     real c, lo, hi, most;
 

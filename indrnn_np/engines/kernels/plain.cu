@@ -1,8 +1,8 @@
 // The first rung: one thread runs one column through all steps, as recurrence.py does. Nothing is hidden here.
 //
 // Neighbouring threads touch neighbouring numbers, so memory is read in whole lines. But each thread asks for a_{t+1}
-// only when h_t is done, and then waits for it, some hundred times longer than the step takes: this is what the next
-// rung mends.
+// only when h_t is done (h may be a, so no load may pass the store before it), and then waits for it, many times longer
+// than the step takes: this is what the next rung mends.
 
 extern "C" __global__ void forward_plain(const real* a, const real* u, const real* h0, real* h,
                                          int64 T, int64 columns, int64 neurons, real alpha) {
@@ -17,7 +17,8 @@ extern "C" __global__ void forward_plain(const real* a, const real* u, const rea
     }
 }
 
-// du and db are sums over t of one column; sums.cu adds up the columns of a neuron.
+// du and db are sums over t of one column; sums.cu adds up the columns of a neuron. Where the slope follows from h, the
+// launcher may pass h for a: `pull` does not look at it.
 extern "C" __global__ void backward_plain(const real* dh, const real* h, const real* a, const real* u, const real* h0,
                                           real* da, real* dh0, real* du, real* db,
                                           int64 T, int64 columns, int64 neurons, real alpha) {

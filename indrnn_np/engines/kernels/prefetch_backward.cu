@@ -9,7 +9,7 @@ backward_prefetch(const real* dh, const real* h, const real* a, const real* u, c
     const Column column{{alpha}, u[c % neurons]};
     const real start = h0[c];
 
-    struct Row { real dh, a, h_prev; } ring[AHEAD];  // what step t needs, besides h_t, the h_{t−1} of step t + 1
+    struct Row { real dh, a, h_prev; } ring[AHEAD];  // what a step needs; h_t is the h_prev of the step taken before
     int64 load = (T - 1) * columns + c, store = load;
     const auto row = [&](real h_prev) {
         const Row loaded{dh[load], ACTIVATION::needs_z ? a[load] : real(0), h_prev};

@@ -1,13 +1,17 @@
 // The second rung: as the first, bit for bit, but each thread has asked for the next AHEAD steps before it needs them.
 //
 // A thread does not wait for a load until it uses what was loaded. So it keeps a ring of AHEAD registers: what step t
-// takes from its place, the load for step t + AHEAD fills again. Memory then has AHEAD rows of every column in flight,
-// and the time of a step falls from its latency (some 600 ns) to latency / AHEAD, until either bandwidth or the chain
-// h_{t−1} → h_t (some 13 cycles for ReLU) is what limits.
+// takes from its place, the load for step t + AHEAD fills again. Memory then has AHEAD steps of every column in flight,
+// and the time of a step falls from the latency of memory to latency / AHEAD, until either bandwidth or the chain
+// h_{t−1} → h_t is what limits (for ReLU five instructions, each of which waits for the one before: a
+// product, a sum, two questions, a choice).
 //
-// The loops over the ring are unrolled, since registers cannot be indexed. The first loop has no question to ask, for
-// all that it loads is there; the second does the last rounds. A row is read before the row AHEAD steps earlier is
-// written, so h may be a.
+// The loops over the ring are unrolled, since registers cannot be indexed. Of the two loops over t, the first has no
+// question to ask, for all that it loads is there; the second does what is left, less than two rounds. A row is read
+// before the row AHEAD steps earlier is written, and no other thread touches them, so h may be a.
+//
+// __launch_bounds__: 128 threads (THREADS in cuda.py), and one block on a processor will do; so the ring may have
+// nearly all the registers that a thread can have.
 
 extern "C" __global__ void __launch_bounds__(128, 1)
 forward_prefetch(const real* a, const real* u, const real* h0, real* h,

@@ -1,17 +1,18 @@
 // The third rung: parallel in time, for rows too short to fill a GPU. One launch.
 //
 // A block is COLUMNS columns by SLICES slices of time. It walks over the sequence in tiles of SLICES · STEPS steps, of
-// which each thread has STEPS, in registers. Four moments in each tile, a barrier after each:
+// which each thread has STEPS, in registers. Four moments in each tile, a barrier after 1, 2 and 4:
 //
 //     1  every slice composes its own steps into one map, and lays it out for all to see;
 //     2  every slice applies the maps before it, one after the other, to what entered the tile: now it knows what
-//        enters it, and what was not tame it runs again from memory;
+//        enters it. A map that may not stand for its run (maps.cuh) is replaced by the run itself, read again;
 //     3  every slice runs its steps from there, as the loop does, and writes;
 //     4  the last slice says what leaves the tile.
 //
-// All is read once and written once, so the traffic is that of the loop. Nothing is written before all have read (2),
-// so h may be a, and da may be dh. Only what enters a slice is rounded otherwise than in the loop: the results agree
-// with it within the error that the oracle allows a scan (`order="scan"`).
+// But for such runs, all is read once and written once, so the traffic is that of the loop (backward, a state between
+// two slices is read by both). Nothing of a tile is written before all have read it (2), so h may be a, and da may be
+// dh. Only what enters a slice is rounded otherwise than in the loop, and the order in which du and db are summed is
+// another: the results agree with the loop's within the error that the oracle allows a scan (`order="scan"`).
 
 struct Place {
     int x, y;          // column within the block, slice within the tile

@@ -1,4 +1,5 @@
-// One step of the recurrence in each direction: all its arithmetic, for every kernel of the ladder.
+// One step of the recurrence in each direction, for every kernel of the ladder; the equations are recurrence.py's. What
+// they add up to, (v), each kernel writes out.
 //
 //     z_t = a_t + u h_{t−1}                 (i)          g_t = dh_t + u dz_{t+1}               (iii)
 //     h_t = σ(z_t)                          (ii)         dz_t = σ'(z_t) g_t                    (iv)
@@ -30,7 +31,7 @@ __device__ __forceinline__ bool mine(int64 columns, int64& c) {
     return c < columns;
 }
 
-// h_{t−1} of a column whose states are h[0], h[stride], …: row t − 1, or h_0.
+// The state before row t of a column whose states are h[0], h[stride], …: row t − 1; before row 0 it is h_0.
 __device__ __forceinline__ real before(const real* h, real h0, int64 t, int64 stride) {
     return t > 0 ? h[(t - 1) * stride] : h0;
 }
