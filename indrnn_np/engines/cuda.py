@@ -1,14 +1,15 @@
 """The recurrence on a GPU: CuPy arrays in, kernels from the folder `kernels` on them, CuPy arrays out.
 
-The kernels are a ladder, each file of it to be read after the one before:
+The kernels are a ladder, each rung to be read after the one before, and all after numbers, activations and step:
 
     plain       one thread a column of (B, N), as the specification has it
     prefetch    the same, bit for bit, with many steps of loads on their way at a time
     slices      parallel in time as well, for rows too short to fill a GPU: backward, and forward for ReLU and identity
 
-Which one runs follows from the shape (`fastest`); the engine "cuda_sequential" keeps to the loop's order (`sequential`)
-and is equal to the specification in every bit of h, da and dh0 where σ is piecewise linear, float32's subnormal numbers
-included. In `slices` what enters a slice of time is rounded otherwise, within what the oracle allows a scan.
+Which one runs follows from direction, σ, dtype and shape (`fastest`); the engine "cuda_sequential" keeps to the loop's
+order (`sequential`) and is equal to the specification in every bit of h, da and dh0 where σ is piecewise linear,
+float32's subnormal numbers included. In `slices` what enters a slice of time is rounded otherwise, within what the
+oracle allows a scan. `plain` is chosen by nobody: it is there to be read, and to hold the others against.
 
 du and db are summed over t, then over B, each in one order: the same call gives the same bits. Kernels are compiled at
 first use, for one dtype, activation and plan each, and kept by CuPy on disk. They run on the current stream of the
@@ -115,7 +116,8 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activati
     da = cupy.empty(h.shape, h.dtype) if out is None else out
     dh0, du_columns, db_columns = (cupy.empty(h0.shape, h.dtype) for _ in range(3))
     plan = plan or fastest("backward", activation, h.dtype, h.shape)
-    _launch("backward", plan, activation, h.shape, dh, h, h if a is None else a, u, h0, da, dh0, du_columns, db_columns)
+    drive = h if a is None else a  # where the slope follows from h, no kernel looks at it
+    _launch("backward", plan, activation, h.shape, dh, h, drive, u, h0, da, dh0, du_columns, db_columns)
     if db is not None:
         _sum_sequences(db_columns, db)
     du = cupy.empty(u.shape, u.dtype)
@@ -164,7 +166,7 @@ def source(name: str, plan: Plan) -> str:
 def options(plan: Plan, activation: str, dtype: str) -> tuple[str, ...]:
     """Return what the compiler is told: which numbers, which activation, which sizes."""
     names = {"REAL": {"float32": "float", "float64": "double"}[dtype],
-             "ACTIVATION": activation.title().replace("_", ""), **plan.sizes}
+             "ACTIVATION": activation.title().replace("_", ""), **plan.sizes}  # leaky_relu is the struct LeakyRelu
     return OPTIONS + tuple(f"-D{name}={value}" for name, value in names.items())
 
 
