@@ -1,10 +1,12 @@
-// Runs CUDA kernels on the CPU, for tests: what they need of CUDA, in the words of C++.
+// Runs CUDA kernels on the CPU, for tests: what they need of CUDA, in the words of C++. cuda_on_cpu.py puts it before a
+// kernel's source, and an EXPORT for each kernel behind.
 //
 // Blocks run one after another, from the one called `first`. The threads of a block run one after another too, each to
 // its end, in a kernel that has no barrier. With barriers (SYNCHRONISES) each is a fiber that runs to the barrier, where
 // the next one takes over; a thread that leaves while others wait is an error. With THREADS each is a thread of the
 // system, so that ThreadSanitizer sees what two of them do to the same memory without a barrier between.
-// The order in which fibers run is `shuffle`: forward, backward, or mixed. A right kernel does not notice.
+// The order in which the threads of a block run is `shuffle`: forward, backward, or mixed; with THREADS the system's. A
+// right kernel does not notice.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -52,7 +54,7 @@ inline void become(unsigned i) { threadIdx = {i % blockDim.x, i / blockDim.x, 0}
 inline unsigned ordered(unsigned k, unsigned n) {
     if (shuffle == 0) return k;
     if (shuffle == 1) return n - 1 - k;
-    return (unsigned)((k * 2654435761ull + shuffle) % n);  // a permutation where n is a power of two
+    return (unsigned)((k * 2654435761ull + shuffle) % n);  // a permutation, for the factor is a prime above n
 }
 
 #if defined(THREADS)

@@ -2,6 +2,11 @@
 
 CuPy's part is played by a stand-in whose arrays refuse NumPy's. What a C++ compiler makes of exp and tanh is not what
 CUDA's does; all else, each addition and the order of it, is the same.
+
+A new kernel needs `forward_NAME` and `backward_NAME` in files that `cuda.source` knows, sizes in `Plan`, and a line in
+PLANS below, from which the tests here take it; they hold all but "slices" to the loop's bits. Once `cuda.sequential` or
+`cuda.fastest` returns its plan, `test_kernels_compile` and `every_kernel` find it; KERNELS in `test_kernels_sanitized`
+and `bench.gpu.plans` want a line too.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ PIECEWISE_LINEAR = [name for name in installation.NAMES if name not in cuda.SMOO
 COMPOSE = ("identity", "relu")
 SHAPES = [(1, 1, 1), (2, 3, 1), (3, 1, 33), (4, 1, 5), (5, 2, 130), (7, 1, 3), (8, 1, 3), (9, 1, 3), (11, 1, 129),
           (61, 2, 2)]
-PLAIN, AHEAD = Plan("plain"), Plan("prefetch", ahead=4)  # rounds of 4: T = 1 to 9 meets each way to begin and end
+PLAIN, AHEAD = Plan("plain"), Plan("prefetch", ahead=4)  # rounds of 4: T around 4 and 8 meets each way to begin and end
 SLICES = Plan("slices", columns=4, slices=4, steps=3)    # tiles of 12
 PLANS = {"plain": PLAIN, "prefetch": AHEAD, "slices": SLICES}
 
