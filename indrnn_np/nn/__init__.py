@@ -2,7 +2,12 @@
 
 Pieces, a file each: `affine`, `batch_norm`, `convolution`, `dropout`, `embedding`, `losses`, `readout`, `recurrent`;
 `sequences` has the masks of sequences that differ in length. A piece returns its value and its derivative,
-`y, backward = piece(params, x)`, and the text of the derivative stands right below that of the value.
+`y, backward = piece(params, x)`, and the text of the derivative stands right below that of the value: `backward(dy)`
+gives dx and, where there are params, their gradients by name. (A loss begins the way back: its `backward()` takes
+nothing and gives dy. `batch_norm` returns new running statistics besides.)
+
+To learn backpropagation here, read `affine`, `losses`, `recurrence.py` with `recurrent`, `batch_norm`, and `stages`,
+which chains them; then `baselines.lstm`, where the state is fed back through a matrix.
 
 Networks: `plain`, `residual`, `dense`; `stages` has the two rules by which pieces become networks, `network` what all
 networks share.

@@ -1,20 +1,22 @@
-"""Batch normalisation: each feature gets mean 0 and variance 1 over the batch, then a scale and a shift of its own.
+"""Batch normalisation (Ioffe & Szegedy 2015): each feature gets mean 0 and variance 1, then its own scale and shift.
 
-    x̂ = (x − μ) / √(v + ε)        y = scale ⊙ x̂ + shift,        μ, v: mean and variance of x over the n positions
+    x̂ = (x − μ) / √(v + ε)        y = scale ⊙ x̂ + shift,        μ, v: mean, variance of x over the batch's n positions
 
 Its derivative. y moves with x directly and through μ and v, which the n positions share; with s = 1 / √(v + ε),
 
     dscale = Σ dy ⊙ x̂        dshift = Σ dy        dx = scale ⊙ s ⊙ (dy − (dshift + x̂ ⊙ dscale) / n)
 
-Proof. ∂μ/∂x_i = 1/n, and x̂ falls with μ as −s: the first share. ∂v/∂x_i = 2 (x_i − μ) / n, and x̂ falls with v as
-−x̂ s² / 2: together −x̂_j s x̂_i / n, the second. (v does not move with μ, since Σ (x − μ) = 0.) ∎
+Proof. J moves with x_i by scale Σ_j dy_j ∂x̂_j/∂x_i, in three shares. Directly: s, for j = i alone. Through μ:
+∂μ/∂x_i = 1/n and ∂x̂_j/∂μ = −s, together −s / n. Through v: ∂v/∂x_i = 2 (x_i − μ) / n and ∂x̂_j/∂v = −x̂_j s² / 2,
+together −s x̂_j x̂_i / n. (v does not move with μ, since Σ (x − μ) = 0.) Sum over j. ∎
 
 What the n positions are is a choice. Over the whole sequence, μ and v are over all steps and sequences: one pair per
 feature. Per step ("frame-wise" in the papers) each step has a pair of its own, over the sequences; scale and shift are
 one per feature still, and so their gradients are the sums over the steps. Padding counts in neither.
 
-Evaluation takes running statistics in place of the batch's. A batch moves them by `momentum` of the way to its own μ
-and to n / (n − 1) v, the unbiased variance; a step that fewer than two sequences reach leaves its pair as it is.
+Evaluation takes running statistics in place of the batch's; they do not move with x, and dx = scale ⊙ s ⊙ dy. A batch
+moves them by `momentum` of the way to its own μ and to n / (n − 1) v, the unbiased variance; a step that fewer than two
+sequences reach leaves its pair as it is.
 
 Beware of statistics per step where a feature is the same in all sequences at some step (a pixel that is always black,
 and all that layers above make of it): v is 0 there, training gives x̂ = 0, and evaluation multiplies what the weights

@@ -2,6 +2,9 @@
 
     layer: weight → [batch norm] → recurrence with its activation → [batch norm] → [dropout]
 
+What is in brackets may be left out, and batch norm stands in one of the two places or in none (see `Network`); where it
+stands right behind the weight, its shift takes the place of b.
+
 In the paper, two such layers solve the adding problem and six of them sequential MNIST.
 """
 

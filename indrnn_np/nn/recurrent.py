@@ -27,7 +27,7 @@ def recurrent(params: Params, a: Array, activation: str | Activation = "relu", m
     activation : name or Activation
     mask : (T, B), True where a position is real; None: all are. Elsewhere h and da are 0
     bidirectional : whether the second half of the neurons run from each sequence's last real step to its first
-    overwrite : whether nobody needs a, nor later dh: their memory is taken for h and da
+    overwrite : whether h may be written over a, and da over dh; the caller must not read a or dh again
 
     Returns
     -------

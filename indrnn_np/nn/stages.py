@@ -21,7 +21,7 @@ import numpy as np
 from ..array_module import Array, namespace
 
 Tree = dict[str, Any]
-Pull = Callable[[Array], tuple[Any, Tree]]
+Pull = Callable[[Array], tuple[Any, Tree]]  # dy to dx and the gradients of what was read; dx is None for tokens
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ partial one by h_t. h_t is felt directly and through z_{t+1}; c_t through h_t an
 
     dx_t = Wᵀ dz_t      dW = Σ dz_t x_tᵀ      dU = Σ dz_t h_{t−1}ᵀ      db = Σ dz_t                         (ix)
 
+with sums over all steps and sequences.
+
 The last term of (vi) is the memory: where f is near 1 it is an IndRNN with u = f, whose every step has a weight of its
 own. All factors of C_t and H_t are known before the way back begins, and are formed for all steps at once.
 """
@@ -82,7 +84,7 @@ def lstm(params: Params, x: Array,
     def backward(dh: Array) -> tuple[Array, Params]:
         _cells.check_cotangent(dh, h)
         dh = sequences.keep(mask, dh)
-        C_by_H = o * (1 - squashed * squashed)
+        C_by_H = o * (1 - squashed * squashed)                              # ∂h_t/∂c_t: what H_t adds to C_t
         dz = xp.empty((T, B, 4 * N), x.dtype)                               # first its factor of C or H, (vii), (viii)
         dz_i, dz_f, dz_o, dz_g = _cells.blocks(dz, 4)
         dz_i[...] = i * (1 - i) * g
