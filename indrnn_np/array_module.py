@@ -15,6 +15,10 @@ import numpy.typing as npt
 Array: TypeAlias = npt.NDArray[Any]  # or its CuPy twin, which has the same interface
 
 
+class NoGPU(RuntimeError):
+    """CuPy is installed, and finds no GPU; the message says why."""
+
+
 def is_cupy(value: object) -> bool:
     """Whether value is a CuPy array; decided by its type alone, without importing CuPy."""
     return any(base.__module__.partition(".")[0] == "cupy" and base.__name__ == "ndarray"
@@ -56,7 +60,7 @@ def to_cupy(array: Array) -> Array:
 
     Raises
     ------
-    ModuleNotFoundError, RuntimeError
+    ModuleNotFoundError, NoGPU
         CuPy is not installed, or no GPU answers; one sentence says which.
     """
     return array if is_cupy(array) else require_cupy().asarray(array)
@@ -69,7 +73,7 @@ def require_cupy() -> Any:
     ------
     ModuleNotFoundError
         CuPy is not installed; the message names the extras that install it.
-    RuntimeError
+    NoGPU
         CuPy is installed, but no GPU answers; the message says what the CUDA driver said.
     """
     try:
@@ -80,7 +84,7 @@ def require_cupy() -> Any:
     try:
         cupy.cuda.runtime.getDeviceCount()
     except Exception as error:  # CuPy raises several types here, by what is missing
-        raise RuntimeError(f"CuPy {cupy.__version__} is installed, but no GPU answers: {error}") from None
+        raise NoGPU(f"CuPy {cupy.__version__} is installed, but no GPU answers: {error}") from None
     return cupy
 
 

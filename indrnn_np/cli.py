@@ -17,6 +17,7 @@ from pathlib import Path
 from . import __version__, bench, engines, screen
 from .activations import is_builtin, resolve
 from .analysis import memory_length, recurrent_weight_range
+from .array_module import NoGPU
 from .bench import gpu, gpu_report
 from .experiments import command
 from .oracle import installation, write_vectors
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has gone; nothing can be told
         sys.stdout = None
         return 2
-    except (ValueError, ImportError, CannotRun, OSError, MemoryError) as error:
+    except (ValueError, ImportError, NoGPU, CannotRun, OSError, MemoryError) as error:
         print(f"indrnn-np: {error or type(error).__name__}", file=sys.stderr)
         return 2
     return code

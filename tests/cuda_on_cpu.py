@@ -86,7 +86,7 @@ def shuffle(order: int) -> None:
 def compiled(code: str, options: tuple[str, ...], flags: tuple[str, ...]) -> Path:
     """Return the library made of a source."""
     defines = [option for option in options if option.startswith(("-D", "-std"))]
-    if "__syncthreads" in code:
+    if "__syncthreads();" in code:
         defines.append("-DSYNCHRONISES")
     text = "\n".join((f'#include "{HEADER}"', code, *(f"EXPORT({name})" for name in kernels(code)), ""))
     stem = folder() / hashlib.sha256(repr((text, defines, flags)).encode()).hexdigest()[:24]

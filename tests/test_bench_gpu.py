@@ -125,7 +125,7 @@ def test_a_plan_that_does_not_run_is_told_of_and_wrong_only_where_it_is_the_choi
     assert not outcome.right
     notes = "\n".join(note for sheet in gpu_report.sheets(outcome) for note in sheet.notes)
     assert "Did not run: forward relu float32 (20, 1, 3), plain: RuntimeError: too many resources requested" in notes
-    assert "WRONG: backward relu float32 (20, 1, 3), prefetch 32" in notes
+    assert "WRONG: backward relu float32 (20, 1, 3), prefetch 48" in notes
 
 
 @pytest.mark.parametrize(("direction", "activation", "dtype", "per_element"), [

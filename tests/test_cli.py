@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -238,3 +239,16 @@ def test_vectors_are_copied_out(tmp_path, capsys) -> None:
     assert len(written) == len(list((tmp_path / "here").iterdir()))
     (tmp_path / "file").write_text("")
     assert cli.main(["vectors", str(tmp_path / "file")]) == 2
+
+
+@pytest.mark.parametrize("arguments", [["bench", "--device", "gpu"], ["verify", "--engine", "cuda"]])
+@pytest.mark.parametrize("installed", [False, True], ids=["no CuPy", "no GPU"])
+def test_without_a_gpu_what_needs_one_says_so(arguments, installed, capsys, monkeypatch) -> None:
+    def answer() -> None:
+        raise OSError("no driver")
+
+    cupy = SimpleNamespace(__version__="14", cuda=SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=answer)))
+    monkeypatch.setitem(sys.modules, "cupy", cupy if installed else None)
+    assert cli.main(arguments) == 2
+    said = "CuPy 14 is installed, but no GPU answers: no driver" if installed else "CuPy is not installed. For a GPU:"
+    assert capsys.readouterr().err.startswith(f"indrnn-np: {said}")

@@ -104,7 +104,7 @@ def test_a_stream_of_another_gpu_is_refused(cupy: Any, monkeypatch: pytest.Monke
 def test_more_columns_than_the_grid_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "MOST_BLOCKS", 2)
     wide = Given((1, 1, 65), "float32", "relu")
-    with pytest.raises(ValueError, match=r"^a: expected at most 64 columns .* got 65\.$"):
+    with pytest.raises(ValueError, match=r"^B·N: expected at most 64 columns.* got 65\.$"):
         wide.forward(PLAIN)
 
 

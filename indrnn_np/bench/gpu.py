@@ -161,7 +161,7 @@ def plans(direction: str, activation: str, dtype: str, sweep: bool) -> list[Plan
     found = [Plan("plain"), sequential]
     if sweep:
         found += [Plan("prefetch", ahead=ahead) for ahead in (4, 8, 16, 32, 64) if ahead != sequential.ahead]
-    if direction == "forward" and σ.name not in ("relu", "identity"):  # no slices
+    if not cuda.composes(direction, σ):
         return found
     if not sweep:
         return found + [cuda.sliced(direction, σ, real, columns) for columns in (8, 32)]

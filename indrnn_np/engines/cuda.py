@@ -35,8 +35,10 @@ from ..activations import Activation
 from ..array_module import Array, is_cupy, require_cupy
 from ..recurrence import RecurrenceGradients
 
-CROSSOVER = 1 << 14       # columns up to which slices of time are the faster: predicted, not yet measured
+# Predicted, not yet measured: `indrnn-np bench --device gpu --sweep` does.
+CROSSOVER = 1 << 14       # columns up to which slices of time are the faster
 SHORTEST = 64             # steps below which there is nothing to slice
+NARROW = 4096             # columns below which blocks are narrow, so that there are enough of them
 THREADS = 128             # of a block, where a thread is a column; 32 where that fills more of the GPU's processors
 MOST_BLOCKS = 2**31 - 1   # along x, in CUDA
 OPTIONS = ("-std=c++17", "-fmad=false")
@@ -62,7 +64,7 @@ class Plan(NamedTuple):
 def sequential(direction: str, activation: Activation, dtype: np.dtype[Any]) -> Plan:
     """Return the fastest plan that keeps to the loop's order: as many steps ahead as there are registers for."""
     if direction == "backward":
-        return Plan("prefetch", ahead=32 if dtype == np.float32 else 16)
+        return Plan("prefetch", ahead=48 if dtype == np.float32 else 24)
     if activation.name in SMOOTH:  # the chain of its steps takes so long that few loads keep up with it
         return Plan("prefetch", ahead=16)
     return Plan("prefetch", ahead=64 if dtype == np.float32 else 32)
@@ -77,10 +79,14 @@ def sliced(direction: str, activation: Activation, dtype: np.dtype[Any], columns
 def fastest(direction: str, activation: Activation, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Plan:
     """Return the plan for arrays of this shape (T, B, N)."""
     T, B, N = shape
-    composes = direction == "backward" or activation.name in ("relu", "identity")
-    if not composes or T < SHORTEST or B * N > CROSSOVER:
+    if not composes(direction, activation) or T < SHORTEST or B * N > CROSSOVER:
         return sequential(direction, activation, dtype)
-    return sliced(direction, activation, dtype, 8 if B * N < 4096 else 32)
+    return sliced(direction, activation, dtype, 8 if B * N < NARROW else 32)
+
+
+def composes(direction: str, activation: Activation) -> bool:
+    """Whether runs of steps have a form of their own, so that time can be cut into slices."""
+    return direction == "backward" or activation.name in ("identity", "relu")
 
 
 def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None,
@@ -149,7 +155,7 @@ def _blocks(columns: int, width: int) -> tuple[int]:
     """Return the grid: as many blocks as it takes."""
     blocks = -(-columns // width)
     if blocks > MOST_BLOCKS:
-        raise ValueError(f"a: expected at most {MOST_BLOCKS * width} columns (B·N), for CUDA launches no more than "
+        raise ValueError(f"B·N: expected at most {MOST_BLOCKS * width} columns, for CUDA launches no more than "
                          f"{MOST_BLOCKS} blocks; got {columns}.")
     return (blocks,)
 
@@ -190,7 +196,7 @@ def _device() -> int:
 def _check(dtype: np.dtype[Any], arrays: dict[str, tuple[Array | None, tuple[int, ...]]]) -> Any:
     """Insist on arrays of this dtype and these shapes, in C order, on the device that will run the kernel."""
     if dtype not in (np.float32, np.float64):
-        raise TypeError(f"a: expected dtype float32 or float64; got {dtype.name}.")
+        raise TypeError(f"{next(iter(arrays))}: expected dtype float32 or float64; got {dtype.name}.")
     cupy, device = require_cupy(), _device()
     stream = cupy.cuda.get_current_stream()
     if stream.device_id not in (-1, device):

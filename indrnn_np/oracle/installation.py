@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import engines
 from ..activations import ACTIVATIONS, resolve
+from ..array_module import require_cupy
 from . import candidates
 from .report import Report
 from .verification import Candidate, Progress, checked, plan, verify
@@ -43,9 +44,11 @@ def rows(engine: str | None = None, activation: str | None = None, dtype: str | 
     ------
     ValueError
         There is no such engine or peer, or it does not know the activation.
-    ModuleNotFoundError
-        The peer is asked for by name and PyTorch is not installed.
+    ModuleNotFoundError, NoGPU
+        The peer is asked for by name and PyTorch is not installed; or an engine for a GPU, and there is none.
     """
+    if engine in engines.ON_A_GPU:
+        require_cupy()
     here = (*engines.available(), *([PEER] if candidates.torch_installed() or engine == PEER else []))
     if engine not in (None, *here):
         raise ValueError(f"engine: expected one of {', '.join(here)}; got {engine!r}.")

@@ -4,12 +4,13 @@
 //     pull(g, z, h)     σ'(z) · g, selected by h = σ(z) where σ is piecewise linear: 0 · inf cannot arise there, and a
 //                       NaN stays one. g is real, or double where a product of many slopes is being formed.
 //     needs_z           whether the slope must be taken at z, since h has lost it (tanh(20) is 1 to the last bit)
+//     composes          whether σ is min(hi, max(lo, z)), so that forward can be cut into slices of time
 //     steepest()        a number that |σ'| does not exceed: 1 for all but LeakyRelu
 //
 // alpha, above 0, is the slope of LeakyRelu below 0; the others do not look at it.
 
 struct Identity {
-    static constexpr bool needs_z = false;
+    static constexpr bool needs_z = false, composes = true;
     real alpha;
     __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return z; }
@@ -17,7 +18,7 @@ struct Identity {
 };
 
 struct Relu {
-    static constexpr bool needs_z = false;
+    static constexpr bool needs_z = false, composes = true;
     real alpha;
     __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return positive(z) || is_nan(z) ? z : real(0); }
@@ -27,7 +28,7 @@ struct Relu {
 };
 
 struct LeakyRelu {
-    static constexpr bool needs_z = false;
+    static constexpr bool needs_z = false, composes = false;
     real alpha;
     __device__ real steepest() const { return alpha > real(1) ? alpha : real(1); }
     __device__ real value(real z) const { return positive(z) ? z : product(alpha, z); }
@@ -44,7 +45,7 @@ __device__ __forceinline__ real logistic_slope(real z) {
 
 // sech²(z) = 4 e / (1 + e)² with e = exp(−|2z|): four times the logistic slope at 2z.
 struct Tanh {
-    static constexpr bool needs_z = true;
+    static constexpr bool needs_z = true, composes = false;
     real alpha;
     __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return tanh(z); }
@@ -52,7 +53,7 @@ struct Tanh {
 };
 
 struct Sigmoid {
-    static constexpr bool needs_z = true;
+    static constexpr bool needs_z = true, composes = false;
     real alpha;
     __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const {
@@ -63,7 +64,7 @@ struct Sigmoid {
 };
 
 struct Softplus {
-    static constexpr bool needs_z = false;
+    static constexpr bool needs_z = false, composes = false;
     real alpha;
     __device__ real steepest() const { return real(1); }
     __device__ real value(real z) const { return log1p(exp(-magnitude(z))) + (z > real(0) ? z : real(0)); }

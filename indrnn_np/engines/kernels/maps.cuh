@@ -10,8 +10,8 @@
 // A map may stand for its run only while nothing in the run can overflow: the loop may stay finite where a product of
 // slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s on the way, and
 // every c before the activation, is less than LARGE, and it is applied to values less than SMALL only. Then s h + c
-// stays below LARGE · SMALL + LARGE on the way. A value that a clamp set to 0 is c − s' c' some steps later, where c' is
-// the c at that clamp and s' the product since: below LARGE² + LARGE. All are finite. A map that is not tame has a NaN
+// stays below LARGE · SMALL + LARGE on the way. A value that a clamp set to 0 is c − s' c' some steps later, where c'
+// is // the c at that clamp and s' the product since: below LARGE² + LARGE. All are finite. A map that is not tame has a NaN
 // for its c. A run whose map may not stand for it is run again, step by step, from what enters it.
 
 #define LARGE (sizeof(real) == 4 ? 0x1p60 : 0x1p480)
@@ -20,9 +20,9 @@
 // Whether no product of the slopes and the recurrent weights of `steps` steps can reach LARGE; false for a NaN.
 __device__ __forceinline__ bool slopes_are_tame(const Column& column, int steps) {
     const double gain = fabs((double)column.u) * column.activation.steepest();
-    double product = gain;
-    for (int j = 1; j < steps; ++j) { product *= gain; }
-    return gain < LARGE && product < LARGE;
+    double all = gain;
+    for (int j = 1; j < steps; ++j) { all *= gain; }
+    return gain < LARGE && all < LARGE;
 }
 
 __device__ __forceinline__ real largest(real x, real y) { return y > x ? y : x; }  // x where y is a NaN

@@ -1,5 +1,7 @@
 // The second rung, backward: the ring of prefetch_forward.cu, and the text of backward_plain. da may be dh.
 
+#define TOGETHER (AHEAD < 8 ? AHEAD : 8)  // AHEAD is a multiple of it
+
 extern "C" __global__ void __launch_bounds__(128, 1)
 backward_prefetch(const real* dh, const real* h, const real* a, const real* u, const real* h0,
                   real* da, real* dh0, real* du, real* db,
@@ -30,22 +32,26 @@ backward_prefetch(const real* dh, const real* h, const real* a, const real* u, c
     for (int j = 0; j < AHEAD; ++j) {
         if (j < T) { ring[j] = row(j < T - 1 ? h[load - columns] : start); }
     }
-    int64 t = T - 1;
-    for (; t >= 2 * AHEAD; t -= AHEAD) {
+    for (int64 t = T - 1; t >= 0; t -= AHEAD) {
         #pragma unroll
-        for (int j = 0; j < AHEAD; ++j) {
-            const Row now = ring[j];
-            ring[j] = row(h[load - columns]);
-            step_back(now);
-        }
-    }
-    for (; t >= 0; t -= AHEAD) {
-        #pragma unroll
-        for (int j = 0; j < AHEAD; ++j) {
-            if (t - j >= 0) {
-                const Row now = ring[j];
-                if (t - j - AHEAD >= 0) { ring[j] = row(t - j - AHEAD > 0 ? h[load - columns] : start); }
-                step_back(now);
+        for (int k = 0; k < AHEAD; k += TOGETHER) {
+            const bool all_there = t - k >= TOGETHER + AHEAD;
+            if (all_there) {
+                #pragma unroll
+                for (int j = k; j < k + TOGETHER; ++j) {
+                    const Row now = ring[j];
+                    ring[j] = row(h[load - columns]);
+                    step_back(now);
+                }
+            } else {
+                #pragma unroll
+                for (int j = k; j < k + TOGETHER; ++j) {
+                    if (t - j >= 0) {
+                        const Row now = ring[j];
+                        if (t - j - AHEAD >= 0) { ring[j] = row(t - j - AHEAD > 0 ? h[load - columns] : start); }
+                        step_back(now);
+                    }
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 // Backward in slices of time, for every activation. Time runs backward: slice 0 of a tile is the latest, and "step" j
-// of a slice that begins at t is t − j. What is made of steps before the first, nobody asks for.
+// of a slice that begins at t is t − j. What is made of steps before the first, nobody asks for. Unlike forward it does
+// not load the next tile meanwhile: the registers for that would leave room for one block on a processor, where now two
+// take turns.
 
 extern "C" __global__ void __launch_bounds__(COLUMNS * SLICES)
 backward_slices(const real* dh, const real* h, const real* a, const real* u, const real* h0,
@@ -53,7 +55,7 @@ backward_slices(const real* dh, const real* h, const real* a, const real* u, con
                 da[at - j * columns] = dz;
                 du_sum = sum(du_sum, product(dz, my_h[j + 1]));                                 // (v)
                 db_sum = sum(db_sum, dz);
-                if (at - j * columns == me.c) dh0[me.c] = product(column.u, dz);                // (v), at the first step
+                if (at - j * columns == me.c) dh0[me.c] = product(column.u, dz);               // (v), at the first step
             }
         }
         at -= SLICES * STEPS * columns;

@@ -1,5 +1,7 @@
 // Forward in slices of time: ReLU and identity. (A leaky ReLU's map bends once more at each step, tanh's has no form.)
 
+static_assert(ACTIVATION::composes, "this activation has no forward in slices of time");
+
 extern "C" __global__ void __launch_bounds__(COLUMNS * SLICES)
 forward_slices(const real* a, const real* u, const real* h0, real* h,
                int64 T, int64 columns, int64 neurons, real alpha) {
@@ -14,10 +16,10 @@ forward_slices(const real* a, const real* u, const real* h0, real* h,
     const int64 tile = SLICES * STEPS * columns;  // in memory
     const real* load = a + me.y * STEPS * columns + me.c;
     real* store = h + me.y * STEPS * columns + me.c;
-    real mine[STEPS], next[STEPS];
+    real my_a[STEPS], next_a[STEPS];
     const auto load_next = [&](int left) {
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { next[j] = j < left ? load[j * columns] : real(0); }
+        for (int j = 0; j < STEPS; ++j) { next_a[j] = j < left ? load[j * columns] : real(0); }
         load += tile;
     };
 
@@ -25,12 +27,12 @@ forward_slices(const real* a, const real* u, const real* h0, real* h,
     load_next(me.steps_left(T, 0));
     for (int64 t = 0; t < T; t += SLICES * STEPS) {
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { mine[j] = next[j]; }
+        for (int j = 0; j < STEPS; ++j) { my_a[j] = next_a[j]; }
         load_next(me.steps_left(T, t + SLICES * STEPS));  // on its way meanwhile
 
         Forward run{real(0), -infinity(), infinity(), real(0)};                                 // 1
         #pragma unroll
-        for (int j = 0; j < STEPS; ++j) { run.then(column, mine[j]); }
+        for (int j = 0; j < STEPS; ++j) { run.then(column, my_a[j]); }
         maps[me.y][me.x] = run.map(slopes_tame);
         __syncthreads();
 
@@ -48,7 +50,7 @@ forward_slices(const real* a, const real* u, const real* h0, real* h,
         const int left = me.steps_left(T, t);
         #pragma unroll
         for (int j = 0; j < STEPS; ++j) {                                                       // 3
-            state = column.step(mine[j], state);
+            state = column.step(my_a[j], state);
             if (j < left) { store[j * columns] = state; }
         }
         store += tile;

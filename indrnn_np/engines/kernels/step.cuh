@@ -11,12 +11,12 @@ struct Column {
     ACTIVATION activation;
     real u;
 
-    __device__ __forceinline__ real z(real a, real h_prev) const { return sum(a, product(u, h_prev)); }             // (i)
-    __device__ __forceinline__ real step(real a, real h_prev) const { return activation.value(z(a, h_prev)); }      // (ii)
+    __device__ __forceinline__ real z(real a, real h_prev) const { return sum(a, product(u, h_prev)); }  // (i)
+    __device__ __forceinline__ real step(real a, real h_prev) const { return activation.value(z(a, h_prev)); }  // (ii)
 
-    __device__ __forceinline__ real g(real dh, real dz_next) const { return sum(dh, product(u, dz_next)); }        // (iii)
+    __device__ __forceinline__ real g(real dh, real dz_next) const { return sum(dh, product(u, dz_next)); }  // (iii)
     __device__ __forceinline__ real step_back(real dh, real h, real a, real h_prev, real dz_next) const {
-        return pull(g(dh, dz_next), h, a, h_prev);                                                                  // (iv)
+        return pull(g(dh, dz_next), h, a, h_prev);  // (iv)
     }
 
     // σ'(z_t) · g, with the slope taken where the activation must have it: at z, which is formed again, or at h.
