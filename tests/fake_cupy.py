@@ -98,6 +98,11 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801  CuPy's name
         return SimpleNamespace(**{name: getattr(self._held.flags, name)
                                   for name in ("c_contiguous", "f_contiguous", "owndata")})
 
+    @property
+    def data(self) -> SimpleNamespace:
+        """The memory, as CuPy points to it."""
+        return SimpleNamespace(ptr=self._held.ctypes.data)
+
     def get(self) -> np.ndarray:
         """Copy to the CPU."""
         return self._held.copy()

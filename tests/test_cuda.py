@@ -85,6 +85,37 @@ def test_an_array_that_a_kernel_cannot_take_is_named(changed, error, message) ->
         called(**{name: fake_cupy.lying_as(value) for name, value in changed.items()})
 
 
+FORWARD, BACKWARD = ("a", "u", "h0", "out"), ("h", "dh", "a", "u", "h0", "out", "db")
+
+
+def bad(array: np.ndarray) -> Iterator[tuple[Any, str]]:
+    """Make of an array everything that a kernel cannot take, each with its complaint."""
+    yield array, "expected a CuPy array"
+    yield fake_cupy.asarray(array.astype("f8")), "expected dtype float32"
+    yield fake_cupy.asarray(array[..., :1]), "expected shape"
+    yield fake_cupy.lying_as(np.repeat(array, 2, axis=-1)[..., ::2]), "expected an array in C order"
+    memory = np.zeros(array.nbytes + 8, "u1")
+    yield fake_cupy.lying_as(memory[1:array.nbytes + 1].view("f4").reshape(array.shape)), "expected an aligned array"
+    yield elsewhere(array.shape), "expected an array on GPU 0"
+
+
+@pytest.mark.parametrize(("direction", "name"), [
+    *(("forward", name) for name in FORWARD), *(("backward", name) for name in BACKWARD)])
+def test_no_argument_reaches_a_kernel_unchecked(direction: str, name: str) -> None:
+    case = Given((4, 2, 3), "float32", "tanh")
+    given = {"a": case.a, "u": case.u, "h0": case.h0, "h": case.a, "dh": case.dh, "out": case.a.copy(), "db": case.u}
+    run = {"forward": lambda a, u, h0, out: cuda.forward(a, u, h0, case.σ, out),
+           "backward": lambda h, dh, a, u, h0, out, db: cuda.backward(dh, h, a, u, h0, case.σ, out, db)}[direction]
+    names = FORWARD if direction == "forward" else BACKWARD
+    right = {each: fake_cupy.asarray(given[each]) for each in names}
+    run(**right)
+    for array, complaint in bad(given[name]):
+        if name == names[0] and complaint.startswith(("expected dtype", "expected shape")):
+            continue  # the others are then held against it
+        with pytest.raises((TypeError, ValueError), match=f"^{name}: {complaint}"):
+            run(**right | {name: array})
+
+
 def test_arrays_of_numpy_or_of_another_gpu_are_named() -> None:
     with pytest.raises(TypeError, match=r"^u: expected a CuPy array; got ndarray\.$"):
         called(u=np.zeros(3, "f4"))

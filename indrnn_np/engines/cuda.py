@@ -214,6 +214,9 @@ def _check(dtype: np.dtype[Any], arrays: dict[str, tuple[Array | None, tuple[int
         if not array.flags.c_contiguous:
             raise ValueError(f"{name}: expected an array in C order, for a kernel reads memory as it lies; got "
                              f"strides {array.strides}. Pass cupy.ascontiguousarray({name}).")
+        if array.data.ptr % dtype.itemsize:  # type: ignore[attr-defined]
+            raise ValueError(f"{name}: expected an aligned array, for a kernel that reads another ends the work of the "
+                             f"whole process; got one that begins between two numbers. Pass {name}.copy().")
         if (home := array.device.id) != device:  # type: ignore[attr-defined]
             raise ValueError(f"{name}: expected an array on GPU {device}, the current device; got one on GPU {home}. "
                              f"Make that current: with {name}.device: …")
