@@ -115,6 +115,25 @@ def test_cupy_adds_the_options_that_it_is_said_to() -> None:
     assert all(f"'{option}'" in source for option in nvrtc.CUPY_ADDS)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("function", "instruction"), [("product", "mul"), ("sum", "add")])
+def test_a_gpu_multiplies_where_the_cpu_that_plays_it_multiplies_and_adds_where_it_adds(function, instruction, dtype):
+    """Their text is another one there, which no test on a CPU runs."""
+    assert arithmetic(function, dtype) == [(instruction, "x[0], x[1]")]
+
+
+def arithmetic(function: str, dtype: str, right: str = "", wrong: str = "") -> list[tuple[str, str]]:
+    """Return the arithmetic of function(x[0], x[1]) on a GPU, if that is what is stored."""
+    source = cuda.source("sum_sequences", Plan("sums")).replace(right, wrong)
+    source += f'\nextern "C" __global__ void asked(const real* x, real* y) {{ *y = {function}(x[0], x[1]); }}'
+    text = nvrtc.made(source, cuda.options(Plan("sums"), "identity", dtype), HOPPER).kernels["asked"].text
+    loaded = {register: f"x[{int(offset or 0) // np.dtype(dtype).itemsize}]"
+              for register, offset in re.findall(r"ld\.global\.\w+\s+(\S+), \[%rd\d+\+?(\d*)\];", text)}
+    (stored,) = re.findall(r"st\.global\.\w+\s+\[\S+\], (\S+);", text)
+    return [(name, f"{loaded.get(x)}, {loaded.get(y)}")
+            for name, xy, x, y in re.findall(r"(\w+)\.rn\.f\d\d\s+(\S+), (\S+), (\S+);", text) if xy == stored]
+
+
 # What the checks are worth: each is given a kernel with what it is to find.
 PREFETCH = Unit("forward_prefetch", Plan("prefetch", ahead=32), "relu", "float64")
 PLAIN = Unit("forward_plain", Plan("plain"), "relu", "float32")
@@ -167,6 +186,16 @@ def test_more_shared_memory_than_a_block_may_have_is_an_error() -> None:
 ])
 def test_an_instruction_that_takes_subnormal_numbers_for_zero_is_found(right: str, wrong: str, found: set) -> None:
     assert set(nvrtc.inexact(*planted(right, wrong, PLAIN), HOPPER)) & found
+
+
+@pytest.mark.parametrize(("function", "right", "wrong", "found"), [
+    ("product", "mul.rn.f32", "add.rn.f32", [("add", "x[0], x[1]")]),
+    ("product", '"=f"(xy) : "f"(x), "f"(y)', '"=f"(xy) : "f"(x), "f"(x)', [("mul", "x[0], x[0]")]),
+    ("sum", "return both;", "return x;", []),
+])
+def test_another_operation_or_operand_is_found(function: str, right: str, wrong: str, found: list) -> None:
+    assert right in cuda.source("sum_sequences", Plan("sums"))
+    assert arithmetic(function, "float32", right, wrong) == found
 
 
 @pytest.mark.parametrize(("dtype", "right", "wrong", "found"), [
