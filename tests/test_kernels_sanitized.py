@@ -62,8 +62,9 @@ def test_no_two_threads_meet_without_a_barrier_between() -> None:
             for direction, activation in (("forward", "relu"), ("backward", "relu"), ("backward", "tanh"))], THREADS)
 
 
-# T·B·N is past 2^31, by many steps or by many columns: arrays of 9 GiB, of which a few pages are touched.
-FAR = LONG, WIDE = (9, 1, 2**28 + 5), (1, 9, 2**28 + 5)
+# T·B·N is past 2^31 by many steps, or past 2^32 by many columns, which the numbers of blocks and threads, being
+# unsigned, must not be multiplied to: arrays of 9 and 17 GiB, of which a few pages are touched.
+FAR = LONG, WIDE = (9, 1, 2**28 + 5), (1, 17, 2**28 + 5)
 
 
 def test_products_beyond_2_to_the_31st_are_counted_right() -> None:
@@ -144,3 +145,6 @@ def test_32_bits_are_too_few() -> None:
     heard([(change, Case(direction, plan, shapes=(LONG,), far=True), overflow)
            for direction, plan in KERNELS if (direction, plan) != ("forward", PREFETCH)]
           + [(wide, Case("backward", PLAIN, shapes=(WIDE,), far=True), overflow)], UNDEFINED)
+    unsigned = [Change("(int64)blockIdx.x", "blockIdx.x", occurrence) for occurrence in (0, 1)]  # in step, in slices
+    heard([(change, Case("forward", plan, shapes=(WIDE,), far=True), "AssertionError")
+           for change, plan in zip(unsigned, (PREFETCH, SLICES), strict=True)], UNDEFINED)
