@@ -78,8 +78,9 @@ class Given:
 
 
 def same_bits(got: np.ndarray, want: np.ndarray) -> bool:
-    """Equal, NaN where NaN, and subnormal numbers kept."""
-    return got.dtype == want.dtype and np.array_equal(got, want, equal_nan=True)
+    """Equal, NaN where NaN, subnormal numbers kept, and the sign of zero."""
+    return got.dtype == want.dtype and np.array_equal(got, want, equal_nan=True) and np.array_equal(
+        np.signbit(got[~np.isnan(got)]), np.signbit(want[~np.isnan(want)]))
 
 
 @pytest.mark.parametrize("dtype", installation.DTYPES)
@@ -270,6 +271,40 @@ def test_each_guard_of_the_slices_is_needed(guard: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(cuda, "source", lambda name, plan: source(name, plan).replace(guard, ""))
     with pytest.raises(AssertionError):
         check_extremes("slices", per_kind=28)
+
+
+def backward_in_slices(dh: list[float], h: list[float], u: float, alpha: float, steps: int) -> Iterator[np.ndarray]:
+    """Return da of one column by the specification, then by slices of that many steps; numbers are from the last on."""
+    case = Given((len(dh), 1, 1), "float32", f"leaky_relu({alpha!r})")
+    case.dh[:, 0, 0], case.u[0] = dh[::-1], u
+    states = np.array(h, "f4")[::-1].reshape(-1, 1, 1)
+    with np.errstate(all="ignore"):
+        yield ir.recurrence.backward(case.dh, states, None, case.u, case.h0, case.σ).da[::-1, 0, 0]
+    yield case.backward(states, SLICES._replace(steps=steps))["da"][::-1, 0, 0]
+
+
+@pytest.mark.parametrize(("steps", "gain", "enters"), [(3, 1e17, 1e8), (8, 25e3, 1e9), (3, 1e5, 1e33)])
+def test_what_overflows_within_a_slice_does_though_the_product_of_its_slopes_does_not(steps, gain, enters) -> None:
+    """All steps of a slice but the last multiply by the gain; the last, and all after it, by 1e-8."""
+    u, n = 1e-8, steps - 1
+    h = [*steps * [1.0], *n * [-1.0], 1.0, *2 * steps * [1.0]]
+    loop, slices = backward_in_slices([*n * [0.0], enters, *3 * steps * [0.0]], h, u, gain / u, steps)
+    assert np.isfinite(loop[:steps]).all()
+    assert np.isinf(loop[2 * steps:]).all()
+    assert float(enters) * gain**n * u < np.finfo("f4").max
+    assert np.array_equal(slices, loop)
+
+
+def test_what_enters_a_slice_may_round_a_step_of_it_up_to_infinity() -> None:
+    """From a dz of 2^28 that enters, the loop rounds up five times where a run that nothing enters rounds down."""
+    enters, alpha, u = 2.0**-62, 2.0**90, 2.0**-84
+    below = 2.0**38 - 2.0**14  # the number before 2^38, which alpha carries to the largest of all; 2^38 to infinity
+    dh = [2.0**-32 - 2.0**-56, 2.0**-2 + 2.0**-25, -2.0**-18, 2.0**7 - 2.0**10, below, -2.0**6 * below]
+    loop, slices = backward_in_slices([*5 * [0.0], enters, *dh, *12 * [1.0]], 24 * [-1.0], u, alpha, steps=6)
+    nothing, _ = backward_in_slices([*6 * [0.0], *dh, *12 * [1.0]], 24 * [-1.0], u, alpha, steps=6)
+    assert np.isinf(loop[10:]).all()
+    assert np.isfinite(nothing[:13]).all()
+    assert np.array_equal(slices, loop)
 
 
 # What holds of every call.

@@ -8,11 +8,11 @@
 // the factors are equal, as they are here, and would add up over the slices. Forward it is u^n, the same for all runs.
 //
 // A map may stand for its run only while nothing in the run can overflow: the loop may stay finite where a product of
-// slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s on the way, and
-// every c before the activation, is less than LARGE, and it is applied to values less than SMALL only. Then s h + c
-// stays below LARGE · SMALL + LARGE on the way. A value that a clamp set to 0 is c − s' c' some steps later, where c'
-// is // the c at that clamp and s' the product since: below LARGE² + LARGE. All are finite. A map that is not tame has a NaN
-// for its c. A run whose map may not stand for it is run again, step by step, from what enters it.
+// slopes does not, and inf and NaN must appear where the loop has them. So a map is tame if every s and every c on the
+// way, before the activation and after it, is less than LARGE, and it is applied to values less than SMALL only. Then
+// s h + c stays below LARGE · SMALL + LARGE on the way. A value that a clamp set to 0 is c − s' c' some steps later,
+// where c' is the c at that clamp and s' the product since: below LARGE² + LARGE. All are finite. A map that is not tame
+// has a NaN for its c. A run whose map may not stand for it is run again, step by step, from what enters it.
 
 #define LARGE (sizeof(real) == 4 ? 0x1p60 : 0x1p480)
 #define SMALL (sizeof(real) == 4 ? 0x1p30 : 0x1p240)
@@ -32,7 +32,7 @@ struct Affine { double s; real c; };  // dz → s dz + c
 // A run of backward that is being composed.
 struct Backward {
     double s;
-    real c, most;  // most: the largest |c| before the activation
+    real c, most;  // most: the largest |c| before the activation, which multiplies it by at most the steepest slope
 
     __device__ __forceinline__ void then(const Column& column, real dh, real h, real a, real h_prev) {  // (iii), (iv)
         const real g = column.g(dh, c);
@@ -41,8 +41,8 @@ struct Backward {
         most = largest(most, magnitude(g));
     }
 
-    __device__ __forceinline__ Affine map(bool slopes_tame) const {
-        return {s, slopes_tame && most < LARGE && magnitude(c) < LARGE ? c : -infinity() + infinity()};
+    __device__ __forceinline__ Affine map(const Column& column, bool slopes_tame) const {
+        return {s, slopes_tame && most * column.activation.steepest() < LARGE ? c : -infinity() + infinity()};
     }
 };
 
@@ -69,7 +69,7 @@ struct Forward {
     }
 
     __device__ __forceinline__ Clamp map(bool slopes_tame) const {
-        return {slopes_tame && most < LARGE && !is_nan(c) ? c : -infinity() + infinity(), lo, hi};
+        return {slopes_tame && most < LARGE ? c : -infinity() + infinity(), lo, hi};
     }
 };
 

@@ -30,7 +30,7 @@ backward_slices(const real* dh, const real* h, const real* a, const real* u, con
         Backward run{1.0, real(0), real(0)};                                                    // 1
         #pragma unroll
         for (int j = 0; j < STEPS; ++j) { run.then(column, my_dh[j], my_h[j], my_a[j], my_h[j + 1]); }
-        maps[me.y][me.x] = run.map(slopes_tame);
+        maps[me.y][me.x] = run.map(column, slopes_tame);
         __syncthreads();
 
         real dz = entering;                                                                     // 2
