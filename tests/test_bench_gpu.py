@@ -82,7 +82,8 @@ def test_every_plan_is_checked_and_timed_and_json_has_every_sample(cupy, capsys,
 @pytest.mark.parametrize(("kernel", "old", "new"), [
     ("backward_prefetch", "du_sum = sum(du_sum, product(dz, now.h_prev));", "du_sum = sum(du_sum, dz);"),
     ("forward_plain", "h[t * columns + c] = h_prev;", "h[t * columns + c] = h_prev * real(1.0000001);"),
-], ids=["du is wrong", "h is right but for its last bit"])
+    ("forward_plain", "z : real(0);", "z : real(-0.0);"),
+], ids=["du is wrong", "h is right but for its last bit", "h is right but for the sign of zero"])
 def test_a_wrong_plan_gets_no_time_and_the_command_exits_1(cupy, without_peers, monkeypatch, capsys, tmp_path, kernel,
                                                            old, new) -> None:
     rewritten(monkeypatch, kernel, old, new)

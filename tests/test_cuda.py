@@ -53,6 +53,22 @@ def test_cupy_arrays_run_on_the_gpu_unless_another_engine_is_named() -> None:
     assert type(h) is fake_cupy.ndarray
 
 
+def test_each_gpu_has_kernels_of_its_own(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    right, compiled = cupy.RawModule.get_function, []
+
+    def get_function(module: Any, name: str) -> Any:
+        compiled.append((name, cupy.cuda.runtime.getDevice()))
+        return right(module, name)
+
+    monkeypatch.setattr(cupy.RawModule, "get_function", get_function)
+    for device in (0, 1, 0, 1):
+        monkeypatch.setattr(cupy.cuda.runtime, "getDevice", lambda device=device: device)
+        monkeypatch.setattr(fake_cupy.ndarray, "device", SimpleNamespace(id=device))
+        called()
+    assert compiled == [(name, device) for device in (0, 1)
+                        for name in ("forward_prefetch", "backward_prefetch", "sum_sequences")]
+
+
 # Bad input: one clear sentence each.
 
 

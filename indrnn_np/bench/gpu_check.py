@@ -111,7 +111,7 @@ class Checker:
         expected = self._expected("scan" if composes else "loop")
         judgements = [judge("", "", self.σ.name, name, value[..., self.neurons], expected.value[name],
                             expected.allowed[name]) for name, value in found.items()]
-        same = all(np.array_equal(found[name], value) for name, value in by_numpy.items()) if bits else True
+        same = all(found[name].tobytes() == value.tobytes() for name, value in by_numpy.items()) if bits else True
         return Verdict(same and repeatable and all(j.right for j in judgements), bits,
                        max(j.ratio for j in judgements), all(j.judged for j in judgements), repeatable)
 
