@@ -273,6 +273,23 @@ def test_each_guard_of_the_slices_is_needed(guard: str, monkeypatch: pytest.Monk
         check_extremes("slices", per_kind=28)
 
 
+def test_forward_in_slices_rounds_once_a_slice_before_that_of_the_step() -> None:
+    """For u^8 is formed in double: of these u, its rounding in float32, always the same, would add up to far more."""
+    plan, T = Plan("slices", columns=4, slices=8, steps=8), 640
+    case = Given((T, 1, 4), "float32", "identity")
+    drawn = np.random.default_rng(0).uniform(0.99, 1, 1000).astype("f4")
+    in_float = np.prod([drawn] * 8, axis=0, dtype="f4")
+    case.u = drawn[np.argsort(in_float / drawn.astype("f8") ** 8)[:4]]
+    case.a[...], case.h0[...] = 0, 1
+    t = np.arange(T)
+    tile, slice_, step = t // 64, t % 64 // 8, t % 8
+    roundings = tile * (7 + 8) + slice_ + step + 1
+    unit = roundings * (2.0**-24 + 9 * 2.0**-53)  # of float32; of the product of a slice and what enters it
+    exact = case.u.astype(np.longdouble) ** (t[:, None] + 1)
+    wrong = abs(case.forward(plan)[:, 0] - exact) / exact
+    assert (wrong <= (unit / (1 - unit))[:, None]).all()
+
+
 def backward_in_slices(dh: list[float], h: list[float], u: float, alpha: float, steps: int) -> Iterator[np.ndarray]:
     """Return da of one column by the specification, then by slices of that many steps; numbers are from the last on."""
     case = Given((len(dh), 1, 1), "float32", f"leaky_relu({alpha!r})")
