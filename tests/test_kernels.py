@@ -167,6 +167,20 @@ def test_a_kernel_stays_within_the_derived_error_in_every_regime_at_length(kerne
     check_against_the_specification(kernel, examples=3000, longest=400)
 
 
+@pytest.mark.parametrize("dtype", installation.DTYPES)
+@pytest.mark.parametrize("activation", cuda.SMOOTH)
+def test_slopes_keep_their_digits_in_the_tails(activation: str, dtype: str) -> None:
+    """Six roundings; that of exp, 2ε, counts up to three times: 10ε of the value, however small it is."""
+    case = Given((1, 1, 81), dtype, activation)
+    case.a[0, 0], case.dh[...], case.u[...] = np.linspace(-40, 40, 81), 1, 0
+    h, _ = case.here()
+    z, state = case.a.astype(np.longdouble), h.astype(np.longdouble)
+    e = np.exp(-abs(2 * z if activation == "tanh" else z))
+    exact = -np.expm1(-state) if activation == "softplus" else (4 if activation == "tanh" else 1) * e / (1 + e) ** 2
+    wrong = abs(case.backward(h, PLAIN)["da"] - exact)
+    assert (wrong <= 10 * np.finfo(dtype).eps / 2 * exact).all()
+
+
 @pytest.mark.parametrize(("engine", "activation"), [
     ("cuda", "relu"), ("cuda", "softplus"), ("cuda_sequential", "leaky_relu(0.125)"), ("cuda_sequential", "tanh")])
 def test_the_engines_pass_the_oracle(engine: str, activation: str) -> None:
