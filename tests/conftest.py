@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: threads of each would wait for those of the others
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from importlib.util import find_spec
 from shutil import which
 from typing import Any
