@@ -21,8 +21,8 @@ import numpy as np
 from .. import analysis
 from ..activations import resolve
 from ..array_module import Array
-from . import _door, parts, sequences
-from .stages import Draw, Named, Pass, Sequence, Stage, Tree
+from . import _door, parts
+from .stages import Draw, Named, Sequence, Stage, Tree, run
 
 CHOICES = {"readout": ("last", "every"), "batch_norm": ("none", "before", "after"), "statistics": ("sequence", "step")}
 STARTS = ("uniform", "long-term", "normal")
@@ -136,22 +136,7 @@ class Network:
         TypeError, ValueError
             An argument has the wrong type, dtype, device or shape; the message names it.
         """
-        if self.tokens:
-            _door.shape("x", x, (None, None), "a token for each step and sequence (T, B)")
-        else:
-            _door.alike(x=x)
-            _door.features("x", x, self.inputs, dimensions=3)
-        real = sequences.mask(lengths, x)
-        this = Pass(real, None if rng is None else _door.generator(rng))
-        with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
-            y, pull, after = self._whole()(params, running, sequences.keep(real, x), this)
-
-        def backward(dy: Array) -> tuple[Array | None, Tree]:
-            _door.cotangent(dy, y.shape, y)
-            with np.errstate(all="ignore"):
-                return pull(dy)
-
-        return y, backward, after
+        return run(self._whole(), self.inputs, self.tokens, params, running, x, lengths, rng)
 
     def _body(self) -> tuple[tuple[Stage, ...], int]:
         """Return the stages between the input and the readout, and how many features the last of them has."""

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..array_module import Array, namespace
+from . import _door, sequences
 
 Tree = dict[str, Any]
 Pull = Callable[[Array], tuple[Any, Tree]]  # dy to dx and the gradients of what was read; dx is None for tokens
@@ -133,8 +134,8 @@ class Named:
 
 
 @dataclass(frozen=True)
-class PlusIdentity:
-    """y = x + f(x): the residual connection (He et al. 2016; follow-up to the paper, x_l = x_{l−1} + F(x_{l−1}))."""
+class _Around:
+    """A stage around another one, f, whose parameters it has and no others."""
 
     stage: Stage
 
@@ -145,6 +146,11 @@ class PlusIdentity:
     def recurrent_weights(self) -> tuple[str, ...]:
         """Name those of f."""
         return self.stage.recurrent_weights()
+
+
+@dataclass(frozen=True)
+class PlusIdentity(_Around):
+    """y = x + f(x): the residual connection (He et al. 2016; follow-up to the paper, x_l = x_{l−1} + F(x_{l−1}))."""
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Add f(x) to x."""
@@ -158,18 +164,8 @@ class PlusIdentity:
 
 
 @dataclass(frozen=True)
-class BesideInput:
+class BesideInput(_Around):
     """y = [x, f(x)], one behind the other along the features: the dense connection (Huang et al. 2017)."""
-
-    stage: Stage
-
-    def initial(self, draw: Draw) -> tuple[Tree, Tree]:
-        """Draw the parameters of f."""
-        return self.stage.initial(draw)
-
-    def recurrent_weights(self) -> tuple[str, ...]:
-        """Name those of f."""
-        return self.stage.recurrent_weights()
 
     def __call__(self, params: Tree, running: Tree, x: Array, this: Pass) -> tuple[Array, Pull, Tree]:
         """Append f(x) to x."""
@@ -192,3 +188,24 @@ def _together(left: Tree, right: Tree) -> Tree:
         else:
             both[name] = _together(both[name], leaf) if isinstance(leaf, dict) else both[name] + leaf
     return both
+
+
+def run(whole: Stage, inputs: int, tokens: int | None, params: Tree, running: Tree, x: Array, lengths: Any,
+        rng: Any = None) -> tuple[Array, Callable[[Array], tuple[Array | None, Tree]], Tree]:
+    """Run a whole network behind the door, padding left out; return y, what pulls dy back, and running statistics."""
+    if tokens:
+        _door.shape("x", x, (None, None), "a token for each step and sequence (T, B)")
+    else:
+        _door.alike(x=x)
+        _door.features("x", x, inputs, dimensions=3)
+    real = sequences.mask(lengths, x)
+    this = Pass(real, None if rng is None else _door.generator(rng))
+    with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
+        y, pull, after = whole(params, running, sequences.keep(real, x), this)
+
+    def backward(dy: Array) -> tuple[Array | None, Tree]:
+        _door.cotangent(dy, y.shape, y)
+        with np.errstate(all="ignore"):
+            return pull(dy)
+
+    return y, backward, after

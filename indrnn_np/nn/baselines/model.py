@@ -17,8 +17,8 @@ import numpy as np
 
 from ...analysis import _checks
 from ...array_module import Array
-from .. import _door, parts, sequences
-from ..stages import Draw, Named, Pass, Sequence, Stage
+from .. import _door, parts
+from ..stages import Draw, Named, Sequence, Stage, run
 from ..trees import Tree
 from .layers import GRULayer, IRNNLayer, LSTMLayer, RNNLayer
 
@@ -99,21 +99,7 @@ class Baseline(ABC):
         TypeError, ValueError
             An argument has the wrong type, dtype, device or shape; the message names it.
         """
-        if self.tokens:
-            _door.shape("x", x, (None, None), "a token for each step and sequence (T, B)")
-        else:
-            _door.alike(x=x)
-            _door.features("x", x, self.inputs, dimensions=3)
-        real = sequences.mask(lengths, x)
-        with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
-            y, pull, _ = self._whole()(params, {}, sequences.keep(real, x), Pass(real))
-
-        def backward(dy: Array) -> tuple[Array | None, Tree]:
-            _door.cotangent(dy, y.shape, y)
-            with np.errstate(all="ignore"):
-                return pull(dy)
-
-        return y, backward, {}
+        return run(self._whole(), self.inputs, self.tokens, params, {}, x, lengths)
 
     def limits(self, steps: int) -> dict[str, float]:
         """Return {}: no recurrent weight of a baseline is held in a range."""
