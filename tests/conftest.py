@@ -18,7 +18,7 @@ from tally import SUMMARIES
 from indrnn_np.array_module import require_cupy
 
 MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
-           "experiments": "sklearn", "nvrtc": "cuda.bindings.nvrtc", "cluster": "distributed"}
+           "experiments": "sklearn", "nvrtc": "cuda.bindings.nvrtc", "cluster": "distributed", "notebooks": "nbclient"}
 
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
