@@ -5,7 +5,8 @@
     python notebooks/build.py --check          writes nothing; fails where a cell errors or a pair has drifted apart
 
 What is edited and reviewed is the source (cells after `# %%`, prose after `# %% [markdown]`); jupytext reads it,
-nbclient runs it. Executed again in the same environment a notebook comes out with the same bytes: no times, no counts
+nbclient runs it. The picture of a cell that begins with `# %% picture="FILE.png"` is also written to pictures/, for
+texts that show it. Executed again in the same environment a notebook comes out with the same bytes: no times, no counts
 of who ran it when, cells numbered from the top. Outputs are not compared by --check: their last digits differ between
 processors.
 """
@@ -13,6 +14,7 @@ processors.
 from __future__ import annotations
 
 import argparse
+import base64
 import os
 import re
 import sys
@@ -45,7 +47,8 @@ def execute(book: Any) -> Any:
     """Run the cells from the top in a new kernel; raise where one errors, warns, or shows what no second run will."""
     from nbclient import NotebookClient
     os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONHASHSEED="0")  # the same sums each time
-    NotebookClient(book, timeout=SECONDS, record_timing=False, resources={"metadata": {"path": str(HERE)}},
+    NotebookClient(book, timeout=SECONDS, record_timing=False, coalesce_streams=True,  # how prints split is chance
+                   resources={"metadata": {"path": str(HERE)}},
                    extra_arguments=["--IPKernelApp.log_level=ERROR"]).execute()
     for cell in book.cells:
         for output in cell.get("outputs", []):
@@ -56,6 +59,12 @@ def execute(book: Any) -> Any:
                 output["data"].pop("text/plain", None)
     book.metadata["language_info"] = {"name": "python"}
     return book
+
+
+def pictures(book: Any) -> dict[str, bytes]:
+    """Return the pictures of an executed notebook that are wanted elsewhere, by the name of their file."""
+    return {cell.metadata["picture"]: base64.b64decode(output["data"]["image/png"]) for cell in book.cells
+            if "picture" in cell.metadata for output in cell.outputs if "image/png" in output.get("data", {})}
 
 
 def drifted(name: str) -> bool:
@@ -79,6 +88,9 @@ def main() -> int:
         if not wish.check:
             import nbformat
             nbformat.write(book, HERE / f"{name}.ipynb")
+            for file, picture in pictures(book).items():
+                (HERE / "pictures").mkdir(exist_ok=True)
+                (HERE / "pictures" / file).write_bytes(picture)
         elif drifted(name):
             wrong += 1
             print(f"{name}.ipynb has other cells than {name}.py: run python notebooks/build.py {name}")

@@ -1,6 +1,7 @@
 """Which statement of the papers is which function, and which test holds it.
 
-`python tests/equations.py` writes the table of `indrnn_np/analysis/README.md`; `test_equations.py` keeps it true.
+`python tests/equations.py` writes the table of `indrnn_np/analysis/README.md`, and the short one of the README, which
+also says which notebook shows a statement: one that calls a function of its row. `test_equations.py` keeps both true.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import NamedTuple
 
 TESTS = Path(__file__).parent
 README = TESTS.parent / "indrnn_np" / "analysis" / "README.md"
+FRONT = TESTS.parent / "README.md"
+NOTEBOOKS = TESTS.parent / "notebooks"
 
 
 class Row(NamedTuple):
@@ -294,6 +297,29 @@ def readme() -> str:
     return "\n".join([*parts, "", END])
 
 
+def front_table() -> str:
+    """Return the README's table of what the papers state, as Markdown."""
+    lines = ["| | functions | a test that holds it | notebooks |", "|---|---|---|---|"]
+    for row in PAPER:
+        functions = ", ".join(f"`{name.removeprefix('analysis.')}`" for name in names(row.functions)[:2])
+        file, test = tests_of(row)[0]
+        notebooks = ", ".join(f"[{path.stem[0]}](notebooks/{path.stem}.ipynb)" for path in notebooks_of(row))
+        lines.append(f"| {row.place} | {functions} | [{_claim(test)}](tests/{file.name}) | {notebooks or '–'} |")
+    return "\n".join(lines)
+
+
+def notebooks_of(row: Row) -> list[Path]:
+    """Return the sources of the notebooks that call a function of a row."""
+    called = "|".join(re.escape(name if "." in name else f"ir.{name}") for name in names(row.functions))
+    return [path for path in sorted(NOTEBOOKS.glob("[0-9]_*.py"))
+            if re.search(rf"(?<![\w])(?:ir\.)?(?:{called})\(", path.read_text(encoding="utf-8"))]
+
+
+def with_front_table(text: str) -> str:
+    """Return the README with the table made anew."""
+    return re.sub(r"(?s)(?<=<!-- equations -->\n).*?(?=\n<!-- end -->)", lambda _: front_table(), text)
+
+
 def _line(row: Row) -> str:
     functions = "<br>".join(f"`{name.removeprefix('analysis.')}`" for name in names(row.functions))
     tests = "<br>".join(f"[{_claim(name)}](../../tests/{file.name})" for file, name in tests_of(row))
@@ -308,3 +334,4 @@ def _claim(name: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(readme(), encoding="utf-8")
+    FRONT.write_text(with_front_table(FRONT.read_text(encoding="utf-8")), encoding="utf-8")

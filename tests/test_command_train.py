@@ -11,7 +11,7 @@ import pytest
 from runs import PLAIN, SEES_US, ends
 
 from indrnn_np import cli
-from indrnn_np.experiments import command, files, plots, presets, tasks, training
+from indrnn_np.experiments import command, files, plots, presets, sweeps, tasks, training
 from indrnn_np.experiments.configuration import from_dict
 
 SHORT = ["train", "adding", "--steps", "6", "--updates", "20", "--hidden", "4"]
@@ -197,7 +197,24 @@ def test_figure_2_has_five_models_at_three_lengths_and_one_more() -> None:
         assert len(runs) == len({json.dumps(run.as_dict()) for run in runs}) == 2 * 16
         assert [run.task["steps"] for run in runs[-2:]] == [5000, 5000]
         assert all(run.make_model(run.make_task()) for run in runs)
-    assert {len(presets.depth(seeds=2))} == {8}
+
+
+def test_the_effects_differ_from_the_preset_in_one_thing() -> None:
+    runs = [run.as_dict() for run in presets.effects(seeds=1)]
+    digits = [run for run in runs if run["task"]["name"] == "digits"]
+    assert len(runs) == 10
+    assert [len(runs) for runs in ([run for run in digits if run["model"]["batch_norm"] == norm]
+                                   for norm in ("after", "none"))] == [5, 3]
+    free = [run for run in runs if run["model"].get("last_u") == "uniform"]
+    assert [run["task"]["name"] for run in free] == ["digits", "adding"]
+    assert all(factor > 0 for run in free for factor in run["factors"].values())
+    assert all(0 in run["factors"].values() for run in runs if run not in free)
+
+
+def test_each_configuration_of_a_sweep_has_a_name_of_its_own_in_its_panel() -> None:
+    for name, sweep in presets.SWEEPS.items():
+        names = [(json.dumps(run.task), sweeps.called(run)) for run in sweep(seeds=1)]
+        assert len(names) == len(set(names)), name
 
 
 def test_every_task_has_a_preset_and_every_preset_a_model_of_every_kind(monkeypatch) -> None:

@@ -29,6 +29,21 @@ def test_the_document_is_what_the_table_makes() -> None:
     assert equations.readme() == equations.README.read_text(encoding="utf-8")
 
 
+def test_the_readme_s_table_is_what_the_rows_make() -> None:
+    front = equations.FRONT.read_text(encoding="utf-8")
+    assert "| Eq. 4 | `recurrence.backward`" in front
+    assert equations.with_front_table(front) == front
+
+
+def test_a_notebook_shows_a_row_if_it_calls_one_of_its_functions(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(equations, "NOTEBOOKS", tmp_path)
+    row = next(row for row in PAPER if row.place == "Eq. 2")
+    for text, shown in (("ir.forward(x, W, u)", True), ("trace = (ir.forward(x, W, u))", True), ("forward(x)", False),
+                        ("ir.recurrent_forward(a, u)", False), ("ir.recurrence.forward(a, u)", True)):
+        (tmp_path / "1_a.py").write_text(text, encoding="utf-8")
+        assert bool(equations.notebooks_of(row)) == shown, text
+
+
 @each_row
 def test_every_function_is_public_and_names_its_source(row: Row) -> None:
     for name in equations.names(row.functions):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import subprocess
@@ -31,6 +33,16 @@ def test_each_source_has_an_executed_notebook_beside_it(name: str) -> None:
     committed = (ROOM / f"{name}.ipynb").read_text("utf-8")
     assert '"image/png"' in committed
     assert '"output_type": "error"' not in committed
+
+
+def test_the_pictures_of_the_readme_are_those_of_the_notebooks() -> None:
+    drawn = {cell["metadata"]["picture"]: output["data"]["image/png"]
+             for name in NAMES for cell in json.loads((ROOM / f"{name}.ipynb").read_text("utf-8"))["cells"]
+             if "picture" in cell["metadata"] for output in cell["outputs"] if "image/png" in output.get("data", {})}
+    shown = re.findall(r"\(notebooks/pictures/([\w.]+)\)", (ROOM.parent / "README.md").read_text("utf-8"))
+    assert set(shown) == set(drawn) == {path.name for path in (ROOM / "pictures").iterdir()}
+    for file, picture in drawn.items():
+        assert (ROOM / "pictures" / file).read_bytes() == base64.b64decode(picture)
 
 
 def test_cells_are_short() -> None:

@@ -55,7 +55,8 @@ def add(commands: Any) -> None:
     sweep = commands.add_parser("sweep", help="train many configurations, on all cores or on a cluster",
                                 description="Train a set of configurations, each with some seeds and in a folder of "
                                 "its own. Started again it trains what is missing.")
-    sweep.add_argument("name", metavar="NAME", help="figure2 (of the paper) or depth (of networks on the digits)")
+    sweep.add_argument("name", metavar="NAME",
+                       help="figure2 (of the paper) or effects (of batch norm, residual connections, depth and u)")
     sweep.add_argument("--folder", metavar="FOLDER", help=f"of the runs' folders (default: {RUNS}/NAME)")
     sweep.add_argument("--seeds", type=int, default=3, help="how many, from 0 on (default 3)")
     sweep.add_argument("--preset", metavar="NAME", help="figure2: fast (default) or paper")

@@ -165,11 +165,14 @@ def table(configurations: Sequence[Configuration], results: Sequence[dict[str, A
 
 
 def called(configuration: Configuration) -> str:
-    """Return what a model is called among others on the same task: "Plain, 4 layers", "LSTM, chrono", …."""
+    """Return what a model is called among others on the same task: "Plain, 4 layers, batch norm", "LSTM, chrono", …."""
     given = configuration.model
-    depth = {"Plain": "layers", "Residual": "blocks"}.get(given["kind"], "")
-    more = [f"{given[depth]} {depth}"] if depth in given else []
-    return ", ".join([given["kind"], *more, *(["chrono"] if given.get("chrono") else [])])
+    traits = [f"{given['layers']} layers" if "layers" in given and given["kind"] == "Plain" else None,
+              f"{2 * given['blocks'] + 1} layers" if "blocks" in given else None,
+              "batch norm" if given.get("batch_norm", "none") != "none" else None,
+              "last u uniform" if given.get("last_u") == "uniform" else None,
+              "chrono" if given.get("chrono") else None]
+    return ", ".join([given["kind"], *filter(None, traits)])
 
 
 def _row(group: Sequence[tuple[Configuration, dict[str, Any]]]) -> dict[str, Any]:
