@@ -10,11 +10,12 @@ import indrnn_np.experiments
 
 ROOM = Path(indrnn_np.experiments.__file__).parent
 FIGURE2 = ROOM / "results" / "figure2.json"
+EFFECTS = ROOM / "results" / "effects.json"
 CALLED = {"Plain, 2 layers": "IndRNN, 2 layers", "LSTM": "LSTM, forget bias 1", "LSTM, chrono": "LSTM, chrono"}
 
 
-def rows() -> list[dict[str, Any]]:
-    return json.loads(FIGURE2.read_text("utf-8"))
+def rows(path: Path = FIGURE2) -> list[dict[str, Any]]:
+    return json.loads(path.read_text("utf-8"))
 
 
 def lines() -> list[str]:
@@ -26,6 +27,35 @@ def lines() -> list[str]:
         found.append(f"| {CALLED.get(model, model)} | "
                      + " | ".join(cells.get(T, "–") for T in (100, 500, 1000, 5000)) + " |")
     return found
+
+
+def effects() -> list[str]:
+    """Write the table of what each part is good for: each seed's accuracy or mean squared error on the test set."""
+    found = ["| task | network | each seed |", "|---|---|---|"]
+    for row in rows(EFFECTS):
+        form = "{:.1%}".format if row["score"] == "test_accuracy" else "{:.2g}".format
+        values = ", ".join(form(value).replace("%", " %") for value in row["values"])
+        found.append(f"| {row['task']} | {row['called'].replace('Plain', 'plain').replace('Residual', 'residual')} | "
+                     f"{values} |")
+    return found
+
+
+def test_the_table_of_effects_is_the_one_that_the_text_shows() -> None:
+    assert "\n".join(effects()) in (ROOM / "README.md").read_text("utf-8")
+
+
+def test_what_the_text_says_of_the_effects_is_so() -> None:
+    found = {(row["task"], row["called"]): row["values"] for row in rows(EFFECTS)}
+    assert all(len(values) == 3 for values in found.values())
+    with_norm, without = found["digits", "Plain, 4 layers, batch norm"], found["digits", "Plain, 4 layers"]
+    lost = [100 * (a - b) for a, b in zip(with_norm, without, strict=True)]
+    assert (int(min(lost) + 0.5), int(max(lost) + 0.5)) == (6, 22)
+    assert all(found["digits", f"{kind}, 21 layers"] == [0.1] * 3 for kind in ("Plain", "Residual"))
+    assert min(found["digits", "Plain, 21 layers, batch norm"]) > 0.96
+    assert min(found["digits", "Residual, 101 layers, batch norm"]) > 0.96
+    assert min(found["digits", "Residual, 21 layers, batch norm, last u uniform"]) > 0.96
+    assert max(found["adding", "Plain, 2 layers"]) < 0.005
+    assert min(found["adding", "Plain, 2 layers, last u uniform"]) > 0.16
 
 
 def test_the_table_of_figure_2_is_the_one_that_the_text_shows() -> None:
@@ -47,4 +77,4 @@ def test_what_the_text_says_of_figure_2_is_so() -> None:
 
 
 if __name__ == "__main__":
-    print("\n".join(lines()))
+    print("\n".join([*lines(), "", *effects()]))
