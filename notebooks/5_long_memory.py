@@ -106,7 +106,7 @@ plt.show()
 u1, u2 = (learner.params["layers"][number]["u"] for number in ("0", "1"))
 memory1, memory2 = (analysis.memory_length(u, 0.01) for u in (u1, u2))
 print(f"layer 1: |u| up to {np.abs(u1).max():.3f}, memory up to {memory1.max():.0f} steps")
-print(f"layer 2: |u| from {np.abs(u2).min():.0f} on, memory from {memory2.min()} steps on")
+print(f"layer 2: |u| = {np.abs(u2).min():.0f}, memory without end")
 assert memory1.max() <= 3
 assert np.isinf(memory2).all()
 
@@ -134,7 +134,7 @@ assert alone.test_mse < 0.005
 # ## The upper bound does not hold u up
 #
 # The paper's constraint is $|u| \le 2^{1/T}$. It prevents explosion. It does nothing against a $u$ that *falls*, and
-# falling is what ends a memory: at $T = 1000$ a $u$ of 0.99 passes nothing, and one of Adam's steps at rate 0.01 goes
+# falling is what ends a memory: at $T = 1000$ a $u$ of 0.99 passes 0.00004, and one of Adam's steps at rate 0.01 goes
 # from 1 to there. Here the second layer's $u$ starts at 1 once more and may now move, at the full learning rate,
 # projected onto the paper's range after each of 100 updates.
 #
@@ -152,7 +152,7 @@ bound = analysis.recurrent_weight_range(T, gamma=2.0)[1]
 assert np.abs(path).max() <= np.float32(bound)                   # never out of the paper's range
 memory = analysis.memory_length(path[-1], 0.01)
 print(f"neurons with u < 0.99: {(path[-1] < 0.99).sum()} of 32; their memory is {memory.min():.0f} steps at least, "
-      f"{np.median(memory[path[-1] < 0.99]):.0f} in the middle; 500 are needed")
+      f"{np.median(memory[path[-1] < 0.99]):.0f} in the middle; the first number needs 500 at least")
 assert np.median(memory) < T / 2
 
 # %%
