@@ -66,7 +66,7 @@ for name, found, bound in (("h_T", trace.h[-1, 0, 0], bounds.h[-1]), ("du", du, 
 # %% [markdown]
 # Over all lengths, with $u$ at the bound for that length, four numbers grow at four rates.
 
-# %%
+# %% picture="bound.png"
 lengths = np.unique(np.geomspace(10, 10_000, 13).astype(int))
 open_ = [analysis.what_the_range_leaves_open(int(n), γ) for n in lengths]
 curves = {"$du$, losses at every\nstep: as $T^3$": [o.du_every for o in open_],

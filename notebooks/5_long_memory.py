@@ -74,7 +74,7 @@ plt.show()
 # Here are the states of both layers over one test sequence, each neuron in units of its largest state. Dotted lines
 # stand at the two marked steps. **Predict:** at which steps will the second layer's states change?
 
-# %%
+# %% picture="neurons.png"
 alone = neurons.one_neuron(learner)                              # used below: the best neuron of the second layer
 batch = next(learner.task.test_batches(20))
 h1, h2 = neurons.states(learner.model, learner.params, batch.x)  # (T, B, 32) each
@@ -85,7 +85,6 @@ picker = int(picks.argmax())
 fig, axes = plt.subplots(2, 1, sharex=True, figsize=(7.2, 5.6))
 for ax, h, chosen, title in ((axes[0], h1, picker, "of layer 1 speaks only where the marker is"),
                              (axes[1], h2, alone.neuron, "of layer 2 steps up there, and keeps it to the end")):
-    ax.set_prop_cycle(linestyle=["-"])
     plots.plot_states(h[:, 0], np.flatnonzero(marker[:, 0]), chosen, ax)
     ax.set(title=f"Neuron {chosen} {title}", xlabel="", ylabel="h / max |h|")
 axes[1].set_xlabel("step t")

@@ -288,7 +288,7 @@ wrong, right = error_of_dx(Projected), error_of_dx(Right)
 allowed = long.allowed["float32"]["dx"].max((1, 2))
 print("last step of dx that is wrong:", np.flatnonzero(wrong > allowed).max() + 1)
 
-# %%
+# %% picture="oracle.png"
 figure, axes = plt.subplots()
 t = np.arange(1, len(wrong) + 1)
 tiny = 1e-10                                                     # so that an error of exactly 0 has a place

@@ -118,7 +118,7 @@ def plot_states(h: Array, marked: Sequence[int] = (), chosen: int | None = None,
     for n in np.flatnonzero(largest):
         first = n == chosen
         ax.plot(state[:, n] / largest[n], color="black" if first else "0.7", linewidth=1.6 if first else 0.6,
-                zorder=3 if first else 2)
+                zorder=3 if first else 2, linestyle="-")
     silent = int((largest == 0).sum())
     canvas.dress(ax, f"{state.shape[1]} neurons" + (f", {silent} of them silent" if silent else ""), "step",
                  "h / max |h|")
