@@ -92,6 +92,15 @@ def test_float32_inside_float64_is_called_imprecise() -> None:
     assert {f.diagnosis for f in report.findings} == {"the right function, as precise as float32"}
 
 
+@pytest.mark.parametrize(("mistake", "steps"), [("Truncated", 16), ("Truncated", 37), ("Truncated", 64),
+                                                ("LastSteps", 50)])
+def test_a_truncation_is_named_with_its_length(mistake: str, steps: int) -> None:
+    truncation = next(entry for entry in planted.EVERY if entry.__name__ == mistake)
+    report = ir.oracle.verify(planted.plant(truncation, steps), ("relu",), ("float32",))
+    assert not report.passed
+    assert any(truncation.text.format(guess=steps) in (finding.diagnosis or "") for finding in report.findings), report
+
+
 @pytest.mark.parametrize("slope", [0.5, 1.0])
 def test_another_slope_at_the_kink_is_a_convention_and_named(slope: float) -> None:
     candidate = planted.plant(named("at z = 0 the slope is taken as {guess:g}"), slope)

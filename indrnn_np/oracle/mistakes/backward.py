@@ -10,7 +10,7 @@ import numpy as np
 from ...activations import ACTIVATIONS
 from ...array_module import Array
 from ..inputs import Case
-from .layer import Mistake, catalogue, limit
+from .layer import Mistake, catalogue, last_wrong_step, limit
 
 BACKWARD, mistake = catalogue()
 
@@ -115,7 +115,8 @@ class CarryNegated(Mistake):
 class Truncated(Mistake):
     @classmethod
     def guesses(cls, case: Case, got: dict[str, Array]) -> Iterable[Any]:
-        return range(2, min(len(case.x), 64))
+        T, cut = len(case.x), last_wrong_step(case, got) + 1  # the last cut lies between the steps cut and cut + 1
+        return [*(k for k in range(cut, 1, -1) if cut % k == 0 and cut + k >= T), *range(2, min(T, 64))]
 
     def carry(self, t: int, dz_next: Array) -> Array:
         return self.u * dz_next * ((t + 1) % self.guess != 0)
@@ -125,7 +126,8 @@ class Truncated(Mistake):
 class LastSteps(Mistake):
     @classmethod
     def guesses(cls, case: Case, got: dict[str, Array]) -> Iterable[Any]:
-        return range(1, min(len(case.x), 64))
+        T = len(case.x)
+        return [*filter(None, [T - 1 - last_wrong_step(case, got)]), *range(1, min(T, 64))]
 
     def dz(self, t: int, slope: Array, dz_next: Array) -> Array:
         return super().dz(t, slope, dz_next) * (t >= self.T - self.guess)

@@ -131,6 +131,14 @@ def limit(values: Array) -> tuple[float, ...]:
     return (largest,) if 1e-3 < largest < np.inf else ()
 
 
+def last_wrong_step(case: Case, got: dict[str, Array]) -> int:
+    """Guess the last step, from 0 on, whose dx is off by 1 % of its largest number; −1 where there is none."""
+    with np.errstate(all="ignore"):
+        want = Mistake(case, got).backward()["dx"]
+        error, size = np.abs(got["dx"] - want).max(axis=(1, 2)), np.abs(want).max(axis=(1, 2))
+        return int(np.flatnonzero((size > 0) & (error >= 0.01 * size)).max(initial=-1))
+
+
 Enter = Callable[[type[Mistake]], type[Mistake]]
 
 
