@@ -16,6 +16,8 @@ import pytest
 from tally import SUMMARIES
 
 from indrnn_np.array_module import require_cupy
+from indrnn_np.oracle import verification
+from indrnn_np.oracle.inputs import HALF_STANDARD, STANDARD
 
 MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
            "experiments": "sklearn", "nvrtc": "cuda.bindings.nvrtc", "cluster": "distributed", "notebooks": "nbclient"}
@@ -23,6 +25,17 @@ MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib"
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def no_long_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of the oracle's cases have 2000 steps or more and take most of its time: for tests of what is around it.
+
+    Those of what it says of a layer have them all.
+    """
+    shorter = {id: recipe for id, recipe in STANDARD.items() if recipe.T < 2000}
+    specification = verification.SPECIFICATION._replace(cases=verification._from(shorter, HALF_STANDARD))
+    monkeypatch.setattr(verification, "CHECKS", (specification, *verification.CHECKS[1:]))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

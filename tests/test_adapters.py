@@ -246,6 +246,7 @@ def fused(a, u, h0, dh, activation):
     return {"h": h, **ir.recurrent_backward(dh, h, a, u, h0, activation)._asdict()}
 
 
+@pytest.mark.usefixtures("no_long_cases")
 def test_the_recurrence_alone_is_verified_as_a_fused_kernel_computes_it() -> None:
     assert ir.oracle.verify(ir.oracle.from_recurrence(fused), ("relu", "tanh")).passed
 

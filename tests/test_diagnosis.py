@@ -63,6 +63,7 @@ def test_an_unknown_mistake_has_no_diagnosis() -> None:
     assert "Looks like" not in str(report)
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize("bits", [11, 8])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_right_function_in_a_lower_precision_is_called_imprecise(bits, activation) -> None:
@@ -82,6 +83,7 @@ def test_the_right_function_in_a_lower_precision_is_called_imprecise(bits, activ
     assert cause in {f"the right function, as precise as {name}" for name in ("float16 or TF32", "bfloat16")}
 
 
+@pytest.mark.usefixtures("no_long_cases")
 def test_float32_inside_float64_is_called_imprecise() -> None:
     def candidate(activation, **arrays):
         single = {name: value.astype("f4") for name, value in arrays.items()}
@@ -92,6 +94,7 @@ def test_float32_inside_float64_is_called_imprecise() -> None:
     assert {f.diagnosis for f in report.findings} == {"the right function, as precise as float32"}
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize(("mistake", "steps"), [("Truncated", 16), ("Truncated", 37), ("Truncated", 64),
                                                 ("LastSteps", 50)])
 def test_a_truncation_is_named_with_its_length(mistake: str, steps: int) -> None:
@@ -120,6 +123,7 @@ def test_a_candidate_whose_bits_change_from_run_to_run_is_not_deterministic() ->
     assert {(f.verdict, f.name) for f in report.findings if f.check == "specification"} == {("not deterministic", "du")}
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize("given", [("h",), ("h", "du"), ("dx", "dW", "du", "db", "dh0"), ("du",)])
 def test_what_a_candidate_does_not_return_is_not_checked_and_said(given) -> None:
     def partial(**arguments):
@@ -151,6 +155,7 @@ def test_one_case_alone_can_be_run_again() -> None:
         ir.oracle.verify(candidates.from_engine("numpy"), case="vanish")
 
 
+@pytest.mark.usefixtures("no_long_cases")
 def test_the_layer_in_pieces_is_right_before_a_piece_is_replaced() -> None:
     for activation in planted.installation.NAMES:
         assert ir.oracle.verify(planted.plant(Mistake, None), (activation,), ("float32",)).passed

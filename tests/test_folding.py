@@ -28,6 +28,7 @@ def bare(lacking):
     return layer
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize(("lacking", "activations"), [*zip(LACKING, [("relu",), ("tanh",), installation.NAMES],
                                                            strict=True)], ids=str)
 def test_a_bare_layer_passes_with_every_gradient_judged(lacking, activations) -> None:

@@ -153,6 +153,7 @@ def in_half(precision: str):
     return candidate
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize(("precision", "how"), [
     ("float16", {"dtypes": ("float16",)}), ("float16", {"precision": "float16"}),
     ("bfloat16", {"precision": "bfloat16"}),
@@ -206,6 +207,7 @@ def test_pytorch_in_half_precision_passes(precision: str, activation: str) -> No
 # Without a bias or an initial state.
 
 
+@pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize("without", [("b",), ("h0",), ("b", "h0")])
 def test_a_layer_without_bias_or_initial_state_is_verified_on_cases_that_have_none(without) -> None:
     def candidate(x, W, u, dh, activation, b=None, h0=None):

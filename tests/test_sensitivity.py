@@ -33,7 +33,7 @@ def test_forward_in_time_gives_what_backward_gives_in_every_regime() -> None:
     tally = Tally("⟨dh, p⟩, ⟨dh, q⟩, ⟨dh, R⟩, ⟨dh, v⟩ = backward")
 
     @given(cases(longest=40))
-    @settings(max_examples=300)
+    @settings(max_examples=150)
     def claim(case: Case) -> None:
         trace = run(case)
         forward, backward, kept = forward_mode(case.dh, trace), ir.backward(case.dh, trace), sensitivities(trace)

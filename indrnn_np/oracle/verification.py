@@ -201,12 +201,13 @@ def _run(candidate: Candidate, part: Sequence[tuple[Check, Case]], diagnose: boo
         outputs = _try(candidate, case, check, report)
         returned += [(case, set(outputs or ()))] if outputs is not None else []
         if outputs and "h" in outputs and check.name != "Eq. 4":
-            evidence.append(Evidence(case, outputs, _for_diagnosis(case, outputs, check)))
+            evidence.append((check, case, outputs))
         tick()
     if not report.findings:
         report.findings += _left_out(returned)
-    if diagnose and part:
-        report.findings = _diagnosed(report.findings, evidence, part[0][1].precision)
+    if diagnose and any(finding.verdict == "wrong" for finding in report.findings):  # else nobody asks for evidence
+        gathered = [Evidence(case, outputs, _for_diagnosis(case, outputs, check)) for check, case, outputs in evidence]
+        report.findings = _diagnosed(report.findings, gathered, part[0][1].precision)
     return report
 
 
@@ -230,8 +231,6 @@ def _for_diagnosis(case: Case, outputs: dict[str, Array], check: Check) -> refer
 @np.errstate(all="ignore")
 def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], precision: str) -> list[Finding]:
     """Add to each wrong number the likely cause, where one is known."""
-    if not any(finding.verdict == "wrong" for finding in findings):
-        return findings
     causes = explain(evidence)
     like = "" if any(causes.values()) else lower_precision(evidence, precision)
     found = []
