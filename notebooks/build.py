@@ -18,6 +18,7 @@ import base64
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,16 @@ def execute(book: Any) -> Any:
     """Run the cells from the top in a new kernel; raise where one errors, warns, or shows what no second run will."""
     from nbclient import NotebookClient
     os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", PYTHONHASHSEED="0")  # the same sums each time
-    NotebookClient(book, timeout=SECONDS, record_timing=False, coalesce_streams=True,  # how prints split is chance
-                   resources={"metadata": {"path": str(HERE)}},
-                   extra_arguments=["--IPKernelApp.log_level=ERROR"]).execute()
+    os.environ.pop("PYTHONOPTIMIZE", None)  # assertions count
+    with tempfile.TemporaryDirectory() as scratch:  # no start-up files of the user's, and nothing left of the cells'
+        os.environ.update(IPYTHONDIR=scratch, TMPDIR=scratch, TEMP=scratch, TMP=scratch)
+        NotebookClient(book, timeout=SECONDS, record_timing=False, coalesce_streams=True,  # how prints split is chance
+                       resources={"metadata": {"path": str(HERE)}},
+                       extra_arguments=["--IPKernelApp.log_level=ERROR"]).execute()
     for cell in book.cells:
         for output in cell.get("outputs", []):
-            shown = str(output.get("text", "")) + str(output.get("data", {}).get("text/plain", ""))
+            shown = str(output.get("text", "")) + "".join(str(output.get("data", {}).get(f"text/{kind}", ""))
+                                                          for kind in ("plain", "html", "markdown", "latex"))
             if output.get("name") == "stderr" or ADDRESS.search(shown):
                 raise ValueError(f"{cell['id']}: a warning, or an address in memory, is shown: {shown.strip()}")
             if "image/png" in output.get("data", {}):
@@ -63,13 +68,19 @@ def execute(book: Any) -> Any:
 
 def pictures(book: Any) -> dict[str, bytes]:
     """Return the pictures of an executed notebook that are wanted elsewhere, by the name of their file."""
-    return {cell.metadata["picture"]: base64.b64decode(output["data"]["image/png"]) for cell in book.cells
-            if "picture" in cell.metadata for output in cell.outputs if "image/png" in output.get("data", {})}
+    found = {cell.metadata["picture"]: base64.b64decode(output["data"]["image/png"]) for cell in book.cells
+             if "picture" in cell.metadata for output in cell.outputs if "image/png" in output.get("data", {})}
+    named = [cell.metadata["picture"] for cell in book.cells if "picture" in cell.metadata]
+    if sorted(named) != sorted(found) or not all(re.fullmatch(r"\w+\.png", file) for file in named):
+        raise ValueError(f"pictures {named}: each needs a plain name of its own, and a cell that draws")
+    return found
 
 
 def drifted(name: str) -> bool:
     """Tell whether the committed .ipynb holds other cells than the source."""
     import nbformat
+    if not (HERE / f"{name}.ipynb").exists():
+        return True
     committed = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
     return [(cell.cell_type, cell.source) for cell in committed.cells] != \
         [(cell.cell_type, cell.source) for cell in read(name).cells]
@@ -85,10 +96,11 @@ def main() -> int:
     for name in wish.name or names():
         start = time.perf_counter()
         book = execute(read(name))
+        drawn = pictures(book)
         if not wish.check:
             import nbformat
             nbformat.write(book, HERE / f"{name}.ipynb")
-            for file, picture in pictures(book).items():
+            for file, picture in drawn.items():
                 (HERE / "pictures").mkdir(exist_ok=True)
                 (HERE / "pictures" / file).write_bytes(picture)
         elif drifted(name):

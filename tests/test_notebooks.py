@@ -30,16 +30,52 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last_and_is_the_one_committe
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_source_has_an_executed_notebook_beside_it(name: str) -> None:
-    committed = (ROOM / f"{name}.ipynb").read_text("utf-8")
-    assert '"image/png"' in committed
-    assert '"output_type": "error"' not in committed
+    cells = json.loads((ROOM / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    outputs = [output for cell in code for output in cell["outputs"]]
+    pictures = [base64.b64decode(output["data"]["image/png"]) for output in outputs
+                if "image/png" in output.get("data", {})]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert all(cell["outputs"] for cell in code if any(line.startswith("print(") for line in cell["source"]))
+    assert not any(output["output_type"] == "error" or output.get("name") == "stderr" for output in outputs)
+    assert pictures
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_committed_notebook_has_the_lines_of_its_source(name: str) -> None:
+    """Without jupytext: blank lines and the marks of cells aside, the two are the same text in the same order."""
+    cells = json.loads((ROOM / f"{name}.ipynb").read_text("utf-8"))["cells"]
+    committed = [("# " + line if cell["cell_type"] == "markdown" else line).rstrip(" #")
+                 for cell in cells for line in "".join(cell["source"]).splitlines()]
+    source = [line.rstrip(" #") for line in (ROOM / f"{name}.py").read_text("utf-8").splitlines()
+              if not line.startswith("# %%")]
+    assert list(filter(None, committed)) == list(filter(None, source))
+
+
+def test_there_is_a_source_for_each_notebook() -> None:
+    assert sorted(path.stem for path in ROOM.glob("*.ipynb")) == NAMES
+
+
+def test_links_lead_to_files_and_tests_that_are_named_are_there() -> None:
+    tests = "".join(path.read_text("utf-8") for path in (ROOM.parent / "tests").glob("test_*.py"))
+    for page in [*(ROOM / f"{name}.py" for name in NAMES), ROOM / "answers.md", ROOM.parent / "README.md"]:
+        text = page.read_text("utf-8")
+        if page.suffix == ".py":
+            text = "\n".join(line for line in text.splitlines() if line.startswith("#"))
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not target.startswith(("http", "#")):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+        for test in re.findall(r"`(test_\w+)`", text):
+            assert f"def {test}(" in tests, f"{page.name}: {test}"
 
 
 def test_the_pictures_of_the_readme_are_those_of_the_notebooks() -> None:
     drawn = {cell["metadata"]["picture"]: output["data"]["image/png"]
              for name in NAMES for cell in json.loads((ROOM / f"{name}.ipynb").read_text("utf-8"))["cells"]
              if "picture" in cell["metadata"] for output in cell["outputs"] if "image/png" in output.get("data", {})}
-    shown = re.findall(r"\(notebooks/pictures/([\w.]+)\)", (ROOM.parent / "README.md").read_text("utf-8"))
+    front = (ROOM.parent / "README.md").read_text("utf-8")
+    shown = re.findall(r"!\[[^\]]*\]\((?:\./)?notebooks/pictures/([^)]+)\)", front)
     assert set(shown) == set(drawn) == {path.name for path in (ROOM / "pictures").iterdir()}
     for file, picture in drawn.items():
         assert (ROOM / "pictures" / file).read_bytes() == base64.b64decode(picture)
@@ -56,6 +92,7 @@ def test_cells_are_short() -> None:
     ("# %%\n1 / 0\n", "ZeroDivisionError"),
     ("# %%\nimport warnings\nwarnings.warn('careful')\n", "careful"),
     ("# %%\nobject()\n", "an address in memory"),
+    ("# %% picture='a.png'\n2\n", "a cell that draws"),
     ("# %%\n2\n", "has other cells"),
 ])
 def test_the_check_fails_for_an_error_a_warning_an_address_and_a_pair_that_drifted(
@@ -67,3 +104,21 @@ def test_the_check_fails_for_an_error_a_warning_an_address_and_a_pair_that_drift
     ran = build(tmp_path)
     assert ran.returncode == 1
     assert complaint in ran.stdout + ran.stderr
+
+
+@pytest.mark.extra("notebooks")
+def test_the_check_names_a_notebook_that_was_never_built_and_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
+    room, scratch = tmp_path / "room", tmp_path / "scratch"
+    room.mkdir()
+    scratch.mkdir()
+    (room / "build.py").write_text((ROOM / "build.py").read_text("utf-8"), "utf-8")
+    (room / "1_new.py").write_text("# %%\nimport tempfile\nassert tempfile.mkdtemp()\n", "utf-8")
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.setenv(name, str(scratch))
+    ran = build(room)
+    assert ran.returncode == 1
+    assert "1_new.ipynb has other cells" in ran.stdout
+    assert not list(scratch.iterdir())
+    (room / "1_new.py").write_text("# %%\nassert False\n", "utf-8")
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    assert "AssertionError" in build(room).stderr
