@@ -58,14 +58,15 @@ def same_bits(got: np.ndarray, want: np.ndarray) -> bool:
 
 
 def test_h_da_and_dh0_have_the_specification_s_bits_in_every_shape(two_cores, monkeypatch) -> None:
-    """The sign of a zero too; one step, sequence or neuron, odd sizes, and sizes that end within a block of columns."""
+    """The sign of a zero too; one step, sequence or neuron, odd sizes, and sizes that end within a block or a chunk."""
     tally = Tally("numba: the specification's bits")
 
     @given(st.sampled_from(PIECEWISE_LINEAR), st.sampled_from(DTYPES), st.sampled_from((1, 64, 1 << 16)),
-           st.integers(0, 2**32))
+           st.sampled_from((1, 3000, 1 << 22)), st.integers(0, 2**32))
     @settings(max_examples=300)
-    def property_(activation, dtype, block_bytes, seed) -> None:
+    def property_(activation, dtype, block_bytes, chunk_bytes, seed) -> None:
         monkeypatch.setattr(columns, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(columns, "CHUNK_BYTES", chunk_bytes)
         T, B, N = map(int, np.random.default_rng(seed).integers(1, (31, 6, 71)))
         given = arguments(T, B, N, dtype, seed)
         h, da, _, dh0 = run("numba", activation, **given)
@@ -103,11 +104,13 @@ def test_sizes_that_span_blocks_and_threads_have_the_same_bits(shape, two_cores)
 def test_neither_threads_nor_blocks_nor_the_moment_change_a_bit(activation: str, monkeypatch) -> None:
     given = arguments(300, 3, 701, "float32")
     first = run("numba", activation, **given)
-    for threads, block_bytes, again in ((1, 1 << 16, 1), (2, 1 << 16, 3), (3, 1000, 3), (2, 1, 1)):
+    for threads, block_bytes, chunk_bytes, again in ((1, 1 << 16, 1, 1), (2, 1 << 16, 1 << 22, 3), (3, 1000, 70_000, 3),
+                                                     (2, 16, 1 << 20, 1)):
         monkeypatch.setattr(columns, "cores", lambda threads=threads: threads)
         monkeypatch.setattr(columns, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(columns, "CHUNK_BYTES", chunk_bytes)
         for _ in range(again):
-            assert all(map(same_bits, run("numba", activation, **given), first)), (threads, block_bytes)
+            assert all(map(same_bits, run("numba", activation, **given), first)), (threads, block_bytes, chunk_bytes)
 
 
 def test_threads_end_with_the_call_and_it_does_without_any(two_cores, monkeypatch) -> None:
@@ -210,21 +213,27 @@ def verify(module, activation: str) -> ir.oracle.Report:
 
 MUTANTS = [
     Mutant("the drive of the step before", "_forward", "_step(kind, alpha, a[t, ", "_step(kind, alpha, a[t - 1, "),
-    Mutant("h_0 at every step", "_forward", "h[t - 1, low:high]", "h0[low:high]"),
-    Mutant("a block's columns of u are the first", "_forward", "u = u[low:high]", "u = u[:high - low]"),
+    Mutant("h_0 at every step", "_forward", "h[t - 1, left:right]", "h0[left:right]"),
+    Mutant("a block's columns of u are the first", "_forward", "u_here = u[left:right]", "u_here = u[:right - left]"),
     Mutant("u added", "_step", "u[c] * h_prev", "u[c] + h_prev"),
-    Mutant("u missing in the carry", "_step_back", "u[c] * dz[c]", "dz[c]"),
-    Mutant("the carry lost", "_step_back", "        dz[c] = v\n", ""),
+    Mutant("u missing in the carry", "_step_back", "u[c] * dz_next[c]", "dz_next[c]"),
+    Mutant("the carry lost", "_backward", "                    dz_next = da[t, left:right]\n", ""),
+    Mutant("the carry lost between chunks", "_backward", "if end < T", "if False"),
     Mutant("du with h_t", "_step_back", "v * h_prev[c]", "v * h[c]"),
     Mutant("du of the first step alone", "_step_back", "du[c] +=", "du[c] ="),
-    Mutant("the last cotangent at the first step", "_backward", "dh[0, low:high]", "dh[-1, low:high]"),
-    Mutant("h_0 left out of du", "_backward", "u, h0[low:high]", "u, 0 * h0[low:high]"),
-    Mutant("the last step left out", "_backward", "range(len(h) - 1, 0, -1)", "range(len(h) - 2, 0, -1)"),
-    Mutant("dh0 without u", "backward", "u * dz.reshape", "dz.reshape"),
+    Mutant("the last cotangent at the first step", "_backward", "dh[0, left:right]", "dh[-1, left:right]"),
+    Mutant("h_0 left out of du", "_backward", "h0[left:right]", "0 * h0[left:right]"),
+    Mutant("the last step left out", "_backward", "range(end - 1,", "range(end - 2,"),
+    Mutant("a chunk's first step left out", "_backward", "max(end - depth, 1) - 1", "max(end - depth, 1)"),
+    Mutant("a chunk's last step left out", "_forward", "min(first + depth, T)", "min(first + depth - 1, T)"),
+    Mutant("a block's last column left out", "_forward", "min(left + width, high)", "min(left + width - 1, high)"),
+    Mutant("a block's last column left out, backward", "_backward", "min(left + width, high)",
+           "min(left + width - 1, high)"),
+    Mutant("dh0 without u", "backward", "u * da[0]", "+da[0]"),
     Mutant("du of one sequence", "backward", "np.add.reduce(du_row.reshape(h0.shape), axis=0)",
            "du_row.reshape(h0.shape)[0]"),
-    Mutant("a block left out", "run", "range(0, columns, width)", "range(width, columns, width)", module=columns),
-    Mutant("a block's last column left out", "run", "min(low + width, columns)", "low + width - 1", module=columns),
+    Mutant("a part left out", "run", "range(0, columns, share)", "range(share, columns, share)", module=columns),
+    Mutant("a part's last column left out", "run", "min(low + share, columns)", "low + share - 1", module=columns),
     Mutant("u by sequence instead of neuron", "_row", "row[...] = array",
            "row.reshape(-1)[...] = np.repeat(array.reshape(-1), row.size // array.size)"),
 ]
@@ -235,10 +244,11 @@ def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, 
     monkeypatch.setattr("numba.config.DISABLE_JIT", True)
     monkeypatch.setattr("indrnn_np.oracle.verification.CHECKS", planted.QUICK)
     monkeypatch.setattr(columns, "BLOCK_BYTES", 64)  # so that small cases have several blocks
+    monkeypatch.setattr(columns, "CHUNK_BYTES", 64)
     if mutant.module is columns:
         wrong = build(Mutant("none", "forward", "np.empty", "np.empty", module=engine))
-        in_blocks = build(mutant)
-        wrong.run, in_blocks.BLOCK_BYTES = in_blocks.run, 64
+        in_parts = build(mutant)
+        wrong.run, in_parts.cores, in_parts.THREADED, in_parts.NARROWEST = in_parts.run, lambda: 2, 1, 1
     else:
         wrong = build(mutant._replace(module=engine))
     for activation in ("relu", "tanh"):

@@ -1,4 +1,4 @@
-"""Run a kernel on blocks of columns, which keep what is read again in the cache, and on several cores at once.
+"""Run a kernel over columns in portions that the caches keep, and on several cores at once.
 
 Threads end with the call: those that stayed would not survive a fork of the process, and would hinder it.
 """
@@ -12,31 +12,33 @@ from threading import Thread
 from typing import Any
 
 BLOCK_BYTES = 1 << 16     # of a row in a block: the rows that are read again then stay in the second cache
+CHUNK_BYTES = 1 << 22     # of an array at a time: pages that the system has just cleared are still in the third cache
 THREADED = 1 << 19        # elements of (T, B, N) from which on a second thread gains more than it costs
 NARROWEST = 256           # columns to a thread: fewer would wait for their own past, not for memory
 
 
 def run(kernel: Callable[..., object], rows: Any, *more: Any) -> None:
-    """Call kernel(rows, *more, low, high) for blocks [low, high) of the columns of `rows` (T, columns).
+    """Call kernel(rows, *more, low, high, width, depth) for parts [low, high) of the columns of `rows` (T, columns).
 
-    The kernel must let go of the interpreter's lock, and blocks must not meet.
+    The kernel takes so many columns and so many steps at a time. It must let go of the interpreter's lock, and parts
+    must not meet.
     """
     steps, columns = rows.shape
     threads = min(cores(), columns // NARROWEST) if steps * columns >= THREADED else 1
-    count = max(threads, -(-columns * rows.itemsize // BLOCK_BYTES))
-    if count == 1:
-        kernel(rows, *more, 0, columns)
+    portions = max(1, BLOCK_BYTES // rows.itemsize), max(1, CHUNK_BYTES // (columns * rows.itemsize))
+    if threads <= 1:
+        kernel(rows, *more, 0, columns, *portions)
         return
-    width = -(-columns // (count * 16)) * 16  # whole cache lines, so that no two threads write to one
-    blocks = [(low, min(low + width, columns)) for low in range(0, columns, width)]
+    share = -(-columns // (threads * 16)) * 16  # whole cache lines, so that no two threads write to one
+    parts = [(low, min(low + share, columns)) for low in range(0, columns, share)]
 
     def work() -> None:
         while True:
             try:
-                low, high = blocks.pop()
+                low, high = parts.pop()
             except IndexError:
                 return
-            kernel(rows, *more, low, high)
+            kernel(rows, *more, low, high, *portions)
 
     helpers: list[Thread] = []
     try:

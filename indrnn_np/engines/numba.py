@@ -2,8 +2,9 @@
 
 h, da and dh0 are equal to the specification's in every bit where σ is piecewise linear (nothing is contracted to FMA).
 No neuron sees another and no sequence sees another, so (B, N) is one row of columns here, each a recurrence of its own.
-A kernel runs the columns from `low` to `high` through all steps, one row after the other, as memory lies. Blocks of
-columns, which may run at the same time, change no bit: a column is summed over t in one order, and over B at the end.
+A kernel runs the columns from `low` to `high`: some steps at a time, and of these a block of columns through all steps
+before the next block, one row after the other, as memory lies. Neither blocks nor several kernels at the same time
+change a bit: a column is summed over t in one order, and over B at the end.
 
 Kernels are compiled at first use, one for each direction, activation and dtype, and kept on disk, beside this file or
 where Numba's own settings say. All that they call stands in this file, whose date tells Numba that one is stale.
@@ -49,12 +50,12 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activati
     """Return (da, du, dh0), da in `out` if given, which may be dh itself; db (N,), if given, gets Σ_t Σ_b da."""
     da = np.empty(h.shape, h.dtype) if out is None else out
     kernel = _kernel(_backward, activation.name.partition("(")[0], h.dtype.char, in_place=da is dh)
-    dz, du_row, db_row = np.zeros((3, h0.size), h.dtype)
+    zeros, du_row, db_row = np.zeros((3, h0.size), h.dtype)
     run(kernel, _rows(dh), _rows(h), _rows(h if a is None else a), _row(u, h0.shape), _row(h0, h0.shape),
-        _rows(da), dz, du_row, db_row, _slope_below(activation, h))
+        _rows(da), zeros, du_row, db_row, _slope_below(activation, h))
     if db is not None:
         np.add.reduce(db_row.reshape(h0.shape), axis=0, out=db)
-    return RecurrenceGradients(da, np.add.reduce(du_row.reshape(h0.shape), axis=0), u * dz.reshape(h0.shape))
+    return RecurrenceGradients(da, np.add.reduce(du_row.reshape(h0.shape), axis=0), u * da[0])
 
 
 def _rows(array: Array) -> Array:
@@ -65,7 +66,9 @@ def _rows(array: Array) -> Array:
 
 
 def _row(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return a copy of u or h0 as one row (B·N,)."""
+    """Return u or h0 as one row (B·N,)."""
+    if array.shape == shape and array.flags.c_contiguous and array.flags.aligned:
+        return array.reshape(-1)
     row = np.empty(shape, array.dtype)
     row[...] = array
     return row.reshape(-1)
@@ -80,13 +83,18 @@ def _slope_below(activation: Activation, like: Array) -> Any:
 
 
 def _forward(kind: int, in_place: bool) -> Callable[..., None]:
-    def forward(a, u, h0, h, alpha, low, high):  # type: ignore[no-untyped-def]
+    def forward(a, u, h0, h, alpha, low, high, width, depth):  # type: ignore[no-untyped-def]
         if in_place:
             a = h
-        u = u[low:high]
-        _step(kind, alpha, a[0, low:high], u, h0[low:high], h[0, low:high])
-        for t in range(1, len(h)):
-            _step(kind, alpha, a[t, low:high], u, h[t - 1, low:high], h[t, low:high])
+        T = len(h)
+        for first in range(0, T, depth):
+            for left in range(low, high, width):
+                right = min(left + width, high)
+                u_here = u[left:right]
+                if first == 0:
+                    _step(kind, alpha, a[0, left:right], u_here, h0[left:right], h[0, left:right])
+                for t in range(max(first, 1), min(first + depth, T)):
+                    _step(kind, alpha, a[t, left:right], u_here, h[t - 1, left:right], h[t, left:right])
     return forward
 
 
@@ -98,26 +106,32 @@ def _step(kind, alpha, a, u, h_prev, h):  # type: ignore[no-untyped-def]
 
 
 def _backward(kind: int, in_place: bool) -> Callable[..., None]:
-    def backward(dh, h, a, u, h0, da, dz, du, db, alpha, low, high):  # type: ignore[no-untyped-def]
+    def backward(dh, h, a, u, h0, da, zeros, du, db, alpha, low, high, width, depth):  # type: ignore[no-untyped-def]
         if in_place:
             dh = da
-        u, dz, du, db = u[low:high], dz[low:high], du[low:high], db[low:high]
-        for t in range(len(h) - 1, 0, -1):
-            _step_back(kind, alpha, dh[t, low:high], h[t, low:high], a[t, low:high], u, h[t - 1, low:high],
-                       da[t, low:high], dz, du, db)
-        _step_back(kind, alpha, dh[0, low:high], h[0, low:high], a[0, low:high], u, h0[low:high],
-                   da[0, low:high], dz, du, db)
+        T = len(h)
+        for end in range(T, 0, -depth):
+            for left in range(low, high, width):
+                right = min(left + width, high)
+                u_here, du_here, db_here = u[left:right], du[left:right], db[left:right]
+                dz_next = da[end, left:right] if end < T else zeros[left:right]
+                for t in range(end - 1, max(end - depth, 1) - 1, -1):
+                    _step_back(kind, alpha, dh[t, left:right], h[t, left:right], a[t, left:right], u_here,
+                               h[t - 1, left:right], dz_next, da[t, left:right], du_here, db_here)
+                    dz_next = da[t, left:right]
+                if end <= depth:
+                    _step_back(kind, alpha, dh[0, left:right], h[0, left:right], a[0, left:right], u_here,
+                               h0[left:right], dz_next, da[0, left:right], du_here, db_here)
     return backward
 
 
 @_inlined
-def _step_back(kind, alpha, dh, h, a, u, h_prev, da, dz, du, db):  # type: ignore[no-untyped-def]
+def _step_back(kind, alpha, dh, h, a, u, h_prev, dz_next, da, du, db):  # type: ignore[no-untyped-def]
     for c in range(len(u)):
         z = a[c] + u[c] * h_prev[c]
-        g = dh[c] + u[c] * dz[c]                                    # (iii)
+        g = dh[c] + u[c] * dz_next[c]                               # (iii)
         v = _pull(kind, alpha, g, z, h[c])                          # (iv)
         da[c] = v
-        dz[c] = v
         du[c] += v * h_prev[c]                                      # (v)
         db[c] += v
 
@@ -262,6 +276,6 @@ def _kernel(direction: Callable[[int, bool], Callable[..., None]], activation: s
     kernel = numba.njit(nogil=True, error_model="numpy")(loop)
     with suppress(Exception):  # no folder can be written to: compile for this process alone
         kernel._cache = CompiledCache(kernel.py_func)
-    kernel.compile(types.void(*arrays, real, types.intp, types.intp))
+    kernel.compile(types.void(*arrays, real, *(types.intp,) * 4))
     kernel.disable_compile()  # else it would compile anew for arrays that may be written to
     return kernel
