@@ -52,25 +52,31 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
     u_rows = np.broadcast_to(u, h0.shape).copy()
     carried = np.empty_like(u_rows)
     du_rows, db_rows, dz = np.zeros((3, B, N), h.dtype)
-    steps = max(1, BLOCK_BYTES // (h.itemsize * B * N))
+    steps = min(T, max(1, BLOCK_BYTES // (h.itemsize * B * N)))
+    scratch, bits = np.empty((steps, B, N), h.dtype), np.empty((steps, B, N), np.int32 if h.itemsize == 4 else np.int64)
     multiply, add = np.multiply, np.add
 
     for start in reversed(range(0, T, steps)):
         block = slice(start, min(start + steps, T))
         h_prev = h[start - 1:block.stop - 1] if start > 0 else np.concatenate([h0[None], h[:block.stop - 1]])
         z = a[block] + u_rows * h_prev if activation.needs_z and a is not None else None
-        pull = _pull_block(activation, z, h[block])
+        pull = _pull_block(activation, z, h[block], bits)
         for k in reversed(range(block.stop - start)):
             dz_next, dz = dz, da[start + k]
             multiply(u_rows, dz_next, carried)
             add(dh[start + k], carried, dz)
             pull(k, dz)
-        du_rows += np.add.reduce(da[block] * h_prev, axis=0)
+        _add_up(multiply(da[block], h_prev, scratch[:len(h_prev)]), du_rows)
         if db is not None:
-            db_rows += np.add.reduce(da[block], axis=0)
+            _add_up(da[block], db_rows)
     if db is not None:
         db_rows.sum(axis=0, out=db)
     return RecurrenceGradients(da, du_rows.sum(axis=0), u_rows * dz)
+
+
+def _add_up(block: Array, rows: Array) -> None:
+    """Add all steps of a block to rows (B, N)."""
+    rows += block[0] if len(block) == 1 else np.add.reduce(block, axis=0)
 
 
 def _in_place(activation: Activation, like: Array) -> Callable[[Array], object]:
@@ -112,16 +118,15 @@ def _softplus_in_place(zeros: Array) -> Callable[[Array], object]:
     return softplus
 
 
-def _pull_block(activation: Activation, z: Array | None, h: Array) -> Callable[[int, Array], object]:
-    """Return the function that overwrites v, step k of this block, with σ'(z_k) ⊙ v."""
+def _pull_block(activation: Activation, z: Array | None, h: Array, bits: Array) -> Callable[[int, Array], object]:
+    """Return the function that overwrites v, step k of this block, with σ'(z_k) ⊙ v; it may use `bits`, integers."""
     if activation.name == "identity":
         return lambda k, v: None
     if activation.alpha is not None and math.isnan(h.max()):  # no mask of bits can say NaN
         return lambda k, v: np.copyto(v, activation.pull(v, None, h[k]))
     if activation.name == "relu":
-        bits = np.dtype(np.int32 if h.itemsize == 4 else np.int64)
-        mask = np.negative((h > 0).view(np.int8), dtype=bits)  # −1 has all bits set
-        return lambda k, v: np.bitwise_and(v.view(bits), mask[k], v.view(bits))
+        mask = np.negative((h > 0).view(np.int8), out=bits[:len(h)], dtype=bits.dtype)  # −1 has all bits set
+        return lambda k, v: np.bitwise_and(v.view(bits.dtype), mask[k], v.view(bits.dtype))
     if activation.alpha is not None:
         slopes = np.maximum((h > 0).astype(h.dtype), (h <= 0) * h.dtype.type(activation.alpha))
     else:
