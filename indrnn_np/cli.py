@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import io
-import itertools
 import json
 import math
 import re
@@ -14,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from . import __version__, bench, engines, screen
+from . import __version__, bench, screen
 from .activations import is_builtin, resolve
 from .analysis import memory_length, recurrent_weight_range
 from .array_module import NoGPU
@@ -84,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          help="the recurrence alone (default), or a whole layer with its matrix products")
     measure.add_argument("--cores", type=_count, default=1, help="how many everybody may use (default 1)")
     measure.add_argument("--suite", action="store_true",
-                         help="five shapes, both subjects, ReLU and tanh, one core and two, and growth in T, B and N")
+                         help="five shapes, both subjects, three activations, one core and two, and growth")
+    measure.add_argument("--plot", metavar="FILE", help="of the suite: draw its ratios into a picture")
     measure.add_argument("--dtype", choices=installation.DTYPES, action="append",
                          help="on a GPU: in this, or in both if given twice (default float32)")
     measure.add_argument("--sweep", action="store_true", help="on a GPU: all sizes of the kernels, and B·N growing")
@@ -175,14 +174,11 @@ def run_bench(options: argparse.Namespace) -> int:
 
 
 def _run_suite(options: argparse.Namespace, rounds: range) -> int:
-    plan = list(itertools.product(bench.SUBJECTS, [options.shape] if options.shape else bench.SHAPES, ("relu", "tanh"),
-                                  range(1, min(2, bench.cores()) + 1)))
-    results = [bench.measure(shape, rounds, activation, cores, subject)
-               for subject, shape, activation, cores in screen.progress(plan, "Measuring")]
-    growth = [bench.grow(engine, letter) for engine in engines.on_the_cpu()[1:] for letter in "TBN"]
-    _deliver(options, bench.describe() | {"results": [result.as_dict() for result in results],
-                                          "growth": [dataclasses.asdict(line) for line in growth]},
-             lambda: screen.suite(results, growth))
+    suite = bench.suite.run([options.shape] if options.shape else bench.SHAPES, len(rounds) - 1,
+                            lambda cells: screen.progress(list(cells), "Measuring"))
+    _deliver(options, suite.as_dict(), lambda: screen.suite(suite))
+    if options.plot:
+        bench.plot.save(suite.as_dict(), options.plot)
     return 0
 
 

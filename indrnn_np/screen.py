@@ -15,7 +15,7 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from . import engines
-from .bench import LOOP, Growth, Result, gpu_report
+from .bench import LOOP, Result, Suite, gpu_report
 from .oracle import Report, installation
 from .oracle.verification import CHECKS
 
@@ -125,18 +125,19 @@ def measurement(outcome: Result) -> None:
     _show_left_out([outcome])
 
 
-def suite(results: Sequence[Result], growth: Sequence[Growth]) -> None:
+def suite(found: Suite) -> None:
     """Print a line for each measurement: the fastest engine's and the NumPy engine's ratios."""
-    table = _table("Forward and backward, float32; medians of a run")
+    results, growth, first = found
     fastest = engines.on_the_cpu()[-1]
-    for heading in ("", "T, B, N", "σ", "cores", f"{fastest}\nms", "÷ foot-\nprint", "÷ fastest\npeer",
-                    "numpy ÷\nPyTorch", "memory ÷\nresults"):
+    table = _table(f"Engine {fastest}, forward and backward, float32; medians of a run")
+    for heading in ("", "T, B, N", "σ", "cores", "÷ foot-\nprint", "speed ÷\npeer", "limit ÷\npeer",
+                    "numpy ÷\nPyTorch", "peak"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for result in results:
         best = f"{fastest}, both"
         table.add_row(result.subject, ",".join(map(str, result.shape)), result.activation, str(result.cores),
-                      f"{1e3 * result.seconds[best]:.3g}", f"{result.to_limit(best):.2f}",
-                      _times(result.speedup(best)), _times(result.speedup("numpy, both", LOOP)),
+                      f"{result.to_limit(best):.2f}", _times(result.speedup(best)), _times(result.limit_to_peer()),
+                      _times(result.speedup("numpy, both", LOOP)),
                       f"{result.peak[fastest]:.2f}")
     console = Console(highlight=False)
     console.print(table)
@@ -144,6 +145,9 @@ def suite(results: Sequence[Result], growth: Sequence[Growth]) -> None:
         sizes = ", ".join(f"{cost:.2f}" for cost in line.nanoseconds)
         console.print(f"{line.engine}, ns per element as {line.letter} doubles from {line.shapes[0]}: {sizes}",
                       markup=False, soft_wrap=True)
+    console.print("Peer: the fastest that is there. Limit: the footprint. Peak: memory ÷ that of the results.")
+    console.print("First call, T=20 B=4 N=16: " + ", ".join(f"{name} {1e3 * seconds:.3g} ms"
+                                                            for name, seconds in first.items()), soft_wrap=True)
     _show_left_out(results)
 
 

@@ -104,12 +104,15 @@ def test_bench_of_a_layer_and_of_another_activation(capsys) -> None:
 
 def test_the_suite_prints_ratios_growth_and_what_was_left_out(capsys, monkeypatch) -> None:
     monkeypatch.setattr(bench.measuring, "GROWTH", (4, 2, 3))
+    monkeypatch.setattr(bench.measuring, "TURN", 0.0)
+    monkeypatch.setattr(bench.suite, "first_use", lambda: {"fresh cache": 1.5, "later": 0.0001})
     for module in ("torch", "jax"):
         monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     assert cli.main(["bench", "--suite", "--shape", "6,2,3", "--repeats", "1"]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^recurrence +6,2,3 +relu +1 ", shown, re.MULTILINE)
     assert "numpy, ns per element as T doubles from (4, 2, 3): " in shown
+    assert "First call, T=20 B=4 N=16: fresh cache 1.5e+03 ms, later 0.1 ms" in shown
     assert "Left out: PyTorch loop (not installed: pip install 'indrnn-np[torch]')" in shown
     assert "Left out: JAX scan (not installed: pip install 'indrnn-np[jax]')" in shown
     assert cli.main(["bench", "--suite", "--shape", "6,2,3", "--repeats", "1", "--json"]) == 0

@@ -1,12 +1,14 @@
 """Who is timed: the recurrence alone, or a whole layer with its matrix products, forward and backward in float32.
 
-Each contender is a function without arguments; what it needs lies ready. Peers that are not installed are named.
+Each contender is a function without arguments; what it needs lies ready. Those named "…, both" return the gradients of
+what `inputs` lists, so that `right` can judge them. Peers that are not installed are named.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,8 @@ SUBJECTS = ("recurrence", "layer")
 COPY = "copy of h, new memory"
 COPY_REUSED = "copy of h, same memory"
 FOOTPRINT = "footprint, new memory"  # a to h, dh and h to da: the five streams that both directions cannot do without
+COLUMN = "one column alone"  # T steps, each waiting for the one before it: the latency of a chain
+BUFFERS = "into buffers, both"
 LOOP, RNN, SCAN = PEERS = ("PyTorch loop, both", "torch.nn.RNN, both", "JAX scan, both")
 
 Run = Callable[[], object]
@@ -66,6 +70,16 @@ def ours(subject: str, given: Given) -> dict[str, Run]:
     return _recurrence(given) if subject == "recurrence" else _layer(given)
 
 
+def timed(given: Given) -> list[str]:
+    """Name the engines that are timed: the specification only where it is done in a moment."""
+    return [engine for engine in engines.on_the_cpu() if engine != "reference" or given.a.size <= 1 << 20]
+
+
+def heavy(shape: tuple[int, ...]) -> bool:
+    """Whether the products of a layer with as many inputs as neurons take seconds: then only what matters is timed."""
+    return prod(shape) * shape[-1] > 1e10
+
+
 def _limits(given: Given) -> dict[str, Run]:
     again = np.empty_like(given.a)
 
@@ -80,33 +94,49 @@ def _recurrence(given: Given) -> dict[str, Run]:
     h = engines.recurrent_forward(a, u, activation=activation)
     drive = a if resolve(activation).needs_z else None
     found: dict[str, Run] = {}
-    for engine in engines.on_the_cpu():
+    for engine in timed(given):
         how: dict[str, Any] = {"activation": activation, "engine": engine}
         found[f"{engine}, forward"] = partial(engines.recurrent_forward, a, u, **how)
         found[f"{engine}, backward"] = partial(engines.recurrent_backward, dh, h, drive, u, **how)
 
-    buffers = np.empty_like(a), np.empty_like(a)
+        found[f"{engine}, both"] = partial(_both, a, u, dh, drive, **how)
+    fastest = engines.on_the_cpu()[-1]
+    found[f"{fastest} {BUFFERS}"] = partial(_both, a, u, dh, drive, activation, fastest,
+                                            (np.empty_like(a), np.empty_like(a)))
+    column = [np.ascontiguousarray(v[:, :1, :1]) for v in (a, dh)]
+    found[COLUMN] = partial(_both, column[0], u[:1], column[1], column[0], activation, fastest)
+    return found
 
-    def into_buffers() -> None:
-        h = engines.recurrent_forward(a, u, activation=activation, out=buffers[0])
-        engines.recurrent_backward(dh, h, drive, u, activation=activation, out=buffers[1])
-    return found | {f"{engines.on_the_cpu()[-1]} into buffers, both": into_buffers}
+
+def _both(a: Array, u: Array, dh: Array, drive: Array | None, activation: str, engine: str,
+          buffers: tuple[Array | None, Array | None] = (None, None)) -> list[Array]:
+    """Run forward, then backward while h is held, as training does."""
+    h = engines.recurrent_forward(a, u, activation=activation, engine=engine, out=buffers[0])
+    gradients = engines.recurrent_backward(dh, h, drive, u, activation=activation, engine=engine, out=buffers[1])
+    return [gradients.da, gradients.du]
 
 
 def _layer(given: Given) -> dict[str, Run]:
     found: dict[str, Run] = {}
-    for engine in engines.on_the_cpu():
+    for engine in timed(given):
         forward = partial(layer.forward, given.x, given.W, given.u, given.b, activation=given.activation, engine=engine)
-        found[f"{engine}, forward"] = forward
-        found[f"{engine}, backward"] = partial(layer.backward, given.dh, forward())
+        if not heavy(given.a.shape):
+            found[f"{engine}, forward"] = forward
+            found[f"{engine}, backward"] = partial(layer.backward, given.dh, forward())
+        found[f"{engine}, both"] = partial(_whole_layer, forward, given.dh)
     return found
+
+
+def _whole_layer(forward: Callable[[], layer.Trace], dh: Array) -> list[Array]:
+    gradients = layer.backward(dh, forward())
+    return [gradients.dx, gradients.du, gradients.dW, gradients.db]
 
 
 def torch_loop(given: Given, whole_layer: bool, device: str = "cpu") -> Run:
     """Write it as one does in PyTorch, with a loop over torch.unbind, differentiated by its autograd."""
     import torch
 
-    leaves = [torch.from_numpy(v.copy()).to(device).requires_grad_() for v in _inputs(given, whole_layer)]
+    leaves = [torch.from_numpy(v.copy()).to(device).requires_grad_() for v in inputs(given, whole_layer)]
     cotangent, σ = torch.from_numpy(given.dh).to(device), _torch_activation(torch, given.activation)
 
     def run() -> list[Any]:
@@ -139,12 +169,15 @@ def _torch_rnn(given: Given, whole_layer: bool) -> Run:
     with torch.no_grad():
         rnn.weight_ih_l0.copy_(torch.from_numpy(given.W))
         rnn.weight_hh_l0.copy_(torch.diag(torch.from_numpy(given.u)))
+        rnn.bias_ih_l0.copy_(torch.from_numpy(given.b))
+        rnn.bias_hh_l0.zero_()
     x, cotangent = torch.from_numpy(given.x.copy()).requires_grad_(), torch.from_numpy(given.dh)
 
-    def run() -> None:
+    def run() -> list[Any]:
         x.grad = None
         rnn.zero_grad()
         rnn(x)[0].backward(cotangent)
+        return [x.grad, rnn.weight_hh_l0.grad.diagonal(), rnn.weight_ih_l0.grad, rnn.bias_ih_l0.grad]
     return run
 
 
@@ -169,10 +202,11 @@ def jax_scan(given: Given, whole_layer: bool) -> Run:
         h, pull = jax.vjp(states, *inputs)
         return h, pull(dh)
 
-    arrays = [jax.numpy.asarray(v) for v in (given.dh, *_inputs(given, whole_layer))]
+    arrays = [jax.numpy.asarray(v) for v in (given.dh, *inputs(given, whole_layer))]
     compiled = jax.jit(both)
     return lambda: jax.block_until_ready(compiled(*arrays))
 
 
-def _inputs(given: Given, whole_layer: bool) -> list[Array]:
+def inputs(given: Given, whole_layer: bool) -> list[Array]:
+    """Return what gradients are taken by: x, u, W and b of a layer, or a and u."""
     return [given.x, given.u, given.W, given.b] if whole_layer else [given.a, given.u]

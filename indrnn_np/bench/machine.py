@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import platform
 import sys
@@ -26,7 +27,10 @@ def describe() -> dict[str, object]:
 
 @contextmanager
 def limited_to(count: int) -> Iterator[None]:
-    """Keep this process, its threads, NumPy's BLAS and PyTorch on so many cores, where the system can.
+    """Keep this process, its threads, NumPy's BLAS, PyTorch and JAX on so many cores, where the system can.
+
+    JAX starts anew, with as many threads as there are cores then; what it compiled before is lost. Threads that it had
+    before may hinder it on one core: measure there first.
 
     Raises
     ------
@@ -53,6 +57,8 @@ def _settle(where: list[int], count: int) -> None:
             ctypes.CDLL(str(library)).scipy_openblas_set_num_threads64_(count)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
+    if "jax" in sys.modules:
+        importlib.import_module("jax.extend.backend").clear_backends()
 
 
 def _version(name: str) -> str | None:
