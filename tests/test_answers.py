@@ -27,8 +27,8 @@ def answers(page: str) -> list[Answer]:
 
 
 def sentences(text: str) -> int:
-    """Count what ends with a mark before a capital letter, a name in code, or the end."""
-    return len(re.findall(r"[.?!](?=\s+[A-Z`*]|$)", text))
+    """Count what ends with a mark at the end, or before anything but a small letter or a digit."""
+    return len(re.findall(r"[.?!](?=\s+[^\sa-z\d]|$)", text))
 
 
 def faults(page: str, folder: Path) -> list[str]:
@@ -61,6 +61,7 @@ def test_each_has_three_sentences_and_names_tests_and_files_that_are_there() -> 
 
 @pytest.mark.parametrize(("old", "new", "complaint"), [
     ("Draw that layer's u", "Beware. Draw that layer's u", "4 sentences"),
+    ("Draw that layer's u", "Beware. ∂h_T/∂u too. Draw that layer's u", "5 sentences"),
     ("batzner/indrnn#9", "number 9", "number 9"),
     ("](5_long_memory.ipynb)", "](5_short_memory.ipynb)", "no file 5_short_memory.ipynb"),
     ("::test_batch_normalisation`", "::test_batch_normalization`", "no test"),
