@@ -3,7 +3,7 @@
 #
 # One equation, then its few lines of code, then numbers that you can check on paper: this notebook derives all five
 # gradients of an IndRNN layer. The same lines are then gathered into one function for any $T$, $B$ and $N$, which
-# agrees with the package in every bit, and which you are asked to break.
+# agrees with the package's specification in every bit, and which you are asked to break.
 #
 # It needs NumPy, matplotlib and the chain rule, and runs in about five seconds.
 
@@ -152,7 +152,7 @@ by_hand
 # %% [markdown]
 # Is it so? Run the three steps again with one number moved by $\pm\delta$. In $b$, $h_0$ and $W$ the loss is quadratic,
 # and the difference must be exact. In $u$ it is not: $u$ is multiplied by itself along the steps, $J$ has degree 6, and
-# the difference errs by about $\delta^2$.
+# the difference errs in proportion to $\delta^2$.
 
 # %%
 def J_of(W=W, u=u, b=b, h0=h0):
@@ -487,12 +487,13 @@ table(problem(T=1))
 # - The loss hands over partial derivatives $dh_t$; the total derivative $g_t$ adds what later steps feel.
 # - Two lines, (iii) and (iv), carry it back; everything else is a sum over $dz_t$.
 # - With a loss at the last step alone they are Eq. 4: a product of numbers along one neuron.
-# - The function agrees with the package in every bit, and with derivatives taken from `forward` alone.
+# - The function agrees with the specification in every bit, with the engines but for the order of sums, and with
+#   derivatives taken from `forward` alone.
 # - One wrong line spoils a pattern of gradients that names it, if the input of the check lets it show.
 #
 # Where it stands, and what holds it:
 #
-# - (i) to (v) and Eq. 4: [`recurrence.py`](../indrnn_np/recurrence.py);
+# - (i) to (iv) and Eq. 4: [`recurrence.py`](../indrnn_np/recurrence.py);
 #   [`test_forward_and_backward_agree_with_eq_2_and_eq_4_written_out_by_hand`](../tests/test_recurrence.py)
 # - the five gradients: [`layer.py`](../indrnn_np/layer.py);
 #   [`test_all_five_gradients_are_derivatives`](../tests/test_layer.py)

@@ -268,8 +268,8 @@ print(f"sticks at {stuck[-1]:.2f}; free reaches {free[-1]:.3f}; projected ends a
 # %% [markdown]
 # ## A gradient that is clipped inside the recurrence is the gradient of nothing
 #
-# Early implementations clip $dz_t$ at each step *before* it is carried on. On one neuron ($T = 200$, $u = 1.02$, last
-# cotangent 5, limit 1) this leaves something quite different from clipping $du$ in the end:
+# The authors' first implementation clips $dz_t$ at each step *before* it is carried on. On one neuron
+# ($T = 200$, $u = 1.02$, last cotangent 5, limit 1) this leaves something else than clipping $du$ in the end:
 
 # %%
 n, limit = 200, 1.0
@@ -291,7 +291,7 @@ print(f"du unclipped {whole:.0f}, clipped inside {by_u_and_b(1.02, 0.01, inside=
 
 # %% [markdown]
 # Were $(du, db)$ the gradient of some function of $(u, b)$, its second derivatives would agree:
-# $\partial(du)/\partial b = \partial(db)/\partial u$. Here, every clipped $dz_t$ is 1 whatever $u$ is, so $db = T$ and
+# $\partial(du)/\partial b = \partial(db)/\partial u$. Here, for every $u \ge 1$, each clipped $dz_t$ is 1, so $db = T$
 # does not move with $u$; but $du = \sum_t h_{t-1}$ does move with $b$. No function has such a gradient, so there is
 # nothing that the optimiser descends.
 
@@ -368,10 +368,9 @@ print("project          ", analysis.project(v, 0.9, 1.1))
 print("sign(v)·clip(|v|)", np.sign(v) * np.clip(abs(v), 0.9, 1.1))
 
 # %% [markdown]
-# **Where does the lower bound come from?**
-# ([smorad/memax #28](https://github.com/smorad/memax/issues/28)) From §3.1:
-# $|u|^T \prod \sigma' \ge \epsilon$. It holds for slopes of 1 only, as seen above, and the follow-up paper enforces the
-# upper end alone; it uses the lower one to *draw* the last layer's $u$.
+# **Where does the lower bound come from?** ([smorad/memax #28](https://github.com/smorad/memax/issues/28)) From §3.1:
+# $|u|^T \prod \sigma' \ge \epsilon$. As $\epsilon^{1/T}$ it holds for slopes of 1 only, as seen above; and the
+# follow-up paper enforces the upper end alone; it uses the lower one to *draw* the last layer's $u$.
 #
 # **T = 5000 does not train.**
 # ([batzner/indrnn #9](https://github.com/batzner/indrnn/issues/9)) Drawn from
@@ -404,7 +403,7 @@ for n, mag in ((20, 5.0), (100, 2.0), (784, 2.0), (5000, 2.0)):
 # **Gradient clip or weight bound?**
 # ([StefOe/indrnn-pytorch #6](https://github.com/StefOe/indrnn-pytorch/issues/6))
 # They do different things, and neither replaces the other. The bound holds $\partial h_T/\partial h_0$, and not $du$,
-# which is 2.0e7 at the bound. Clipping by norm holds the step, and not $u$.
+# which is 2.0e7 at the bound. Clipping by norm holds the gradient, and not $u$.
 #
 # **What T for the clip?**
 # ([titu1994/Keras-IndRNN #8](https://github.com/titu1994/Keras-IndRNN/issues/8)) The number of
@@ -425,7 +424,7 @@ for n in (50, 500, 5000):
 #
 # - $|u| \le \gamma^{1/T}$ bounds $\partial h_T/\partial h_t$ by $\gamma$ in one layer. $h_T$ grows as $T$,
 #   $\partial h_T/\partial u$ as $T^2$, $du$ of losses at every step as $T^3$.
-# - Layers multiply: two at the bound give 9999 at $T = 5000$.
+# - The paths through several layers add up: two layers at the bound give 9999 at $T = 5000$.
 # - A negative $u$ and tanh are milder; the lower end promises nothing to either tanh or a silent ReLU.
 # - Projection holds $u$. Clipping in the graph can freeze it, clipping the gradient does not hold it, and clipping
 #   inside the recurrence gives the gradient of nothing.

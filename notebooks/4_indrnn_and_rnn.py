@@ -71,7 +71,8 @@ for kind, count in (("rnn", 1), ("indrnn", 2)):
 # ever. Real neurons make $u^t$, which decays, grows, stays or alternates. A complex pair $u = e^{\pm i\theta}$ is a
 # rotation exactly.
 #
-# **Predict:** eight real neurons with the best weights there are: over how many steps can they follow?
+# **Predict:** eight real neurons, $u$ spread evenly over $[-1, 1]$, their readout fitted to 41 steps: how well do they
+# follow?
 
 # %%
 θ, steps, K = 1.2, np.arange(41), 8
@@ -88,17 +89,18 @@ fit = responses @ np.linalg.lstsq(responses.astype(complex), rotation, rcond=Non
 fig, ax = plt.subplots()
 ax.plot(steps, rotation.real, "o", color="0.5", ms=5, label=r"rotation, $\cos\theta t$")
 ax.plot(steps, pair.mean(axis=1).real, label="two complex neurons")
-ax.plot(steps, fit.real, label="best weights of eight real neurons")
+ax.plot(steps, fit.real, label="eight real neurons, best readout")
 ax.set(xlabel="step t after the impulse", ylabel="first coordinate", ylim=(-1.3, 1.9),
-       title="Two complex neurons turn for ever, eight real ones stop in five steps")
+       title="Two complex neurons turn for ever; eight real ones do not follow 41 steps")
 ax.legend(loc="upper right", ncols=2, fontsize=10)
 plt.show()
 
 # %% [markdown]
 # There is a theorem behind the picture: for *any* $K$ real linear neurons in any number of layers, skip connections
-# included, every $K + 1$ successive steps contain one with an error of at least `rotation_gap`. So the paper's sentence
-# needs complex weights, and perturbing $U$ does not help, since matrices near one with complex eigenvalues have them
-# too. (Given as many real neurons as steps, anything can be fitted, over those steps.)
+# included, every $K + 1$ successive steps after the impulse's own contain one with an error of at least
+# `rotation_gap`. So the paper's sentence needs complex weights, and perturbing $U$ does not help, since matrices near
+# one with complex eigenvalues have them too. (Given as many real neurons as steps, anything can be fitted, over those
+# steps.)
 
 # %%
 errors = abs(fit - rotation)[1:]

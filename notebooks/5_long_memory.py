@@ -57,8 +57,7 @@ assert result["test_mse"] < 0.005 < trivial / 30
 
 # %% [markdown]
 # The loss starts above the trivial one: the second layer is an integrator, which turns a small error of its bias into
-# one that is $T$ times as large. Take `stop_below` away and the recipe runs to its end: 1200 updates, more than half as
-# long again, and less than half the error.
+# one that is $T$ times as large. Take `stop_below` away and the recipe runs to its end: 1200 updates.
 
 # %%
 fig, ax = plt.subplots()
@@ -110,8 +109,8 @@ assert memory1.max() <= 3
 assert np.isinf(memory2).all()
 
 # %% [markdown]
-# In the paper the second layer's $u$ starts between $2^{-1/T}$ and $2^{1/T}$ and is learned; in this recipe it is held
-# at 1. The section after next shows what happens here when it is set free.
+# In the authors' code the last layer's $u$ starts between $2^{-1/T}$ and $2^{1/T}$ and is learned; in this recipe it is
+# held at 1. The section after next shows what happens here when it is set free.
 #
 # ## One neuron is enough
 #

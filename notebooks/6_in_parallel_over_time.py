@@ -69,12 +69,12 @@ print(f"{rounds} rounds instead of {T} steps")
 # %% [markdown]
 # `analysis.scan_backward` is this function. Against the loop it differs by rounding and nothing else: each of the two
 # stays within its derived bound of the exact $dz$, so they differ by at most the sum. (A loop, too, is an order of
-# composing: the one in which an element passes up to $T - 1$ compositions.) Both take the slope as it was computed;
-# what it is off by is an argument of the bound, and no question of order, hence here 0.
+# composing: the one in which an element passes up to $T - 1$ compositions.) Both take the slope as NumPy
+# computes it, hence the engine by name; what it is off by is an argument of the bound, and no question of order.
 
 # %%
 scan = analysis.scan_backward(dh, h, a, u, h0, "tanh").da
-loop = ir.recurrent_backward(dh, h, a, u, h0, activation="tanh").da
+loop = ir.recurrent_backward(dh, h, a, u, h0, activation="tanh", engine="numpy").da
 allowed = analysis.scan_backward_error(dh, slope, u) + analysis.scan_backward_error(dh, slope, u, passed=np.arange(T))
 print(f"same bits in {(scan == loop).mean():.0%}; largest difference {np.abs(scan - loop).max():.1e}, "
       f"at most {(np.abs(scan - loop) / allowed).max():.2f} of what is allowed")
@@ -139,9 +139,10 @@ assert len(set(slopes)) == 6 + 1
 # %% [markdown]
 # ## Rounding: a scan errs otherwise than a loop, not always more
 #
-# A loop rounds each $h_t$ relative to $|h_t|$, *after* ReLU has cut off what is below zero. A scan adds up terms that
-# may cancel or be cut off only later, and rounds relative to them: to $H_t = |u| H_{t-1} + |a_t|$. In exchange each
-# term passes about $\log_2 T$ additions, not $T$. The theorem (`scan_rounding.py`) says, for every element,
+# A loop rounds $u h_{t-1}$ and $z_t$ relative to their own size, *after* ReLU has cut off what was below zero. A scan
+# adds up terms that may cancel or be cut off only later, and rounds relative to them: to $H_t = |u| H_{t-1} + |a_t|$.
+# In exchange each term passes about $\log_2 T$ additions, not $T$. The theorem (`scan_rounding.py`) says, for every
+# element,
 #
 # $$|\hat h_t - h_t| \le \Delta_t + (\rho^{m_t} - 1)(H_t + \Delta_t) + \text{underflow}, \qquad m_t =
 # \lceil\log_2 t\rceil + 1$$

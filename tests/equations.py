@@ -299,7 +299,7 @@ def readme() -> str:
 
 def front_table() -> str:
     """Return the README's table of what the papers state, as Markdown."""
-    lines = ["| | functions | a test that holds it | notebooks |", "|---|---|---|---|"]
+    lines = ["| | functions | a test that holds it | notebooks that call one |", "|---|---|---|---|"]
     for row in PAPER:
         functions = ", ".join(f"`{name.removeprefix('analysis.')}`" for name in names(row.functions)[:2])
         file, test = tests_of(row)[0]

@@ -9,7 +9,7 @@ The fast recipe for the adding problem, and why it is so:
     u of the last layer is 1 and stays   it adds up what the first layer picks out, and a |u| that drifts down by 1/T
                                          forgets; no upper bound prevents that
     other u begin at 0                   to pick out needs no memory; where u is next to 1, states of size T drown the
-                                         marked values, and the papers' U[0, γ^{1/T}] takes half as many updates again
+                                         marked values, and with the papers' U[0, γ^{1/T}] it takes more updates
     and learn at a rate × 5/T            ∂J/∂u is a sum over T steps, and a gradient over T steps feels Δu T-fold
     last W and b at a rate × 100/T       an integrator turns Δb into T Δb
     last W begins at 2/T in size         so that the integral begins at about the size of the target
