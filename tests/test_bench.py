@@ -199,7 +199,8 @@ def test_the_bytes_that_forward_keeps_are_those_that_the_text_states() -> None:
 def test_the_readme_shows_what_was_measured() -> None:
     found = json.loads(CPU.read_text("utf-8"))
     shown = (ROOM.parent.parent / "README.md").read_text("utf-8")
-    assert "\n".join(report.tables(found)) in shown
+    for table in "\n".join(report.tables(found)).split("\n\n"):
+        assert table in shown
     assert report.versions(found) in shown
 
 

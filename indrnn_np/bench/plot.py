@@ -25,7 +25,7 @@ def save(suite: Mapping[str, Any], path: str | Path) -> None:
     fastest = next(name.removesuffix(f" {BUFFERS}") for name in rows[0]["seconds"] if name.endswith(BUFFERS))
     called = {"new memory": f"{fastest}, both", "into buffers": f"{fastest} {BUFFERS}", "limit": FOOTPRINT}
     meant = {"new memory": f"{fastest}, new memory", "into buffers": f"{fastest}, into buffers",
-             "limit": "copies of the same footprint, new memory"}
+             "limit": "the limit: copies"}
     shades = {"new memory": "0.2", "into buffers": "0.65", "limit": "1.0"}
     compared = [row for row in rows if any(peer in row["seconds"] for peer in PEERS)]
     for number, (kind, name) in enumerate(called.items()):
@@ -36,11 +36,11 @@ def save(suite: Mapping[str, Any], path: str | Path) -> None:
         ax.bar_label(bars, [f"{height:.2g}" for height in heights], fontsize=FONT - 1, padding=2)
     ax.set_yscale("log")
     ax.axhline(1, color="black", linewidth=0.8)
-    ax.set_ylim(top=ax.get_ylim()[1] * 2.5)
+    ax.set_ylim(top=ax.get_ylim()[1] * 1.2)
     ax.set_xticks(range(len(compared)), [",".join(map(str, row["shape"])) for row in compared])
     ax.set_title("Forward and backward, ReLU, float32, one core", loc="left", fontsize=FONT + 1)
     ax.set_xlabel("T, B, N", fontsize=FONT + 1)
     ax.set_ylabel("speed ÷ fastest of PyTorch and JAX", fontsize=FONT + 1)
     ax.tick_params(labelsize=FONT)
-    ax.legend(fontsize=FONT, frameon=False, ncols=3, loc="upper left", columnspacing=1.0)
+    figure.legend(fontsize=FONT, frameon=False, ncols=3, loc="outside lower center")
     figure.savefig(path, dpi=120)
