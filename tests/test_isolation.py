@@ -485,7 +485,8 @@ def test_what_the_candidate_starts_ends_with_it(home: Path) -> None:
 @pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_the_worker_does_not_outlive_us(home: Path, ending: str) -> None:
     """Though its candidate never returns, and however we end."""
-    program = ("import sys; from indrnn_np.oracle import isolation; import numpy as np\n"
+    program = ("import signal, sys; from indrnn_np.oracle import isolation; import numpy as np\n"
+               "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job is born ignoring it\n"
                "with isolation.Isolated(sys.argv[1]) as candidate:\n"
                "    candidate(**dict.fromkeys(('x', 'W', 'u', 'b', 'h0', 'dh'), np.zeros(1)), activation='relu')")
     us = subprocess.Popen([sys.executable, "-c", program, f"{home / 'mine.py'}:loops"], stderr=subprocess.PIPE,

@@ -57,7 +57,7 @@ def _settle(where: list[int], count: int) -> None:
             ctypes.CDLL(str(library)).scipy_openblas_set_num_threads64_(count)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
-    if "jax" in sys.modules:
+    if sys.modules.get("jax"):  # None where it is hidden
         importlib.import_module("jax.extend.backend").clear_backends()
 
 
