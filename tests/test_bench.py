@@ -79,7 +79,7 @@ def test_an_engine_of_ours_that_is_wrong_stops_the_benchmark(monkeypatch) -> Non
         da, du, dh0 = backward(*arguments)
         return ir.recurrence.RecurrenceGradients(da, -du, dh0)
     monkeypatch.setattr(module, "backward", wrong)
-    with pytest.raises(ArithmeticError, match="numpy.*, both: its du is wrong by up to"):
+    with pytest.raises(ArithmeticError, match=r"numpy.*, both: its du is wrong by up to"):
         bench.measure((5, 2, 3), range(2))
 
 
