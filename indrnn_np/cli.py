@@ -40,15 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verify.add_argument("target", nargs="?", metavar="FILE.py:FUNCTION",
                         help="your implementation, or package.module:function; it runs in a process of its own. "
                         "Without it, every engine of this installation is verified")
-    verify.add_argument("--engine", help="without a target: this engine (or torch.nn.RNN) alone")
-    verify.add_argument("--activation", help="this activation alone (default: relu for a target, else all)")
-    verify.add_argument("--dtype", choices=DTYPES, help="this dtype alone (default: float32 and float64)")
+    verify.add_argument("--engine", action=_Once, help="without a target: this engine (or torch.nn.RNN) alone")
+    verify.add_argument("--activation", action=_Once,
+                        help="this activation alone (default: relu for a target, else all)")
+    verify.add_argument("--dtype", action=_Once, choices=DTYPES,
+                        help="this dtype alone (default: float32 and float64)")
     verify.add_argument("--precision", choices=HALF, help="the target computes in this, on float32 arrays")
     verify.add_argument("--order", choices=ORDERS, default="loop",
                         help="scan: the target is parallel in time, so it may round more")
     verify.add_argument("--without", choices=OPTIONAL, action="append", default=[],
                         help="the target has no bias (b), or no initial state (h0); may be given twice")
-    verify.add_argument("--case", metavar="ID", help="this case alone, as a finding names it")
+    verify.add_argument("--case", action=_Once, metavar="ID", help="this case alone, as a finding names it")
     verify.add_argument("--timeout", type=float, default=screen.TIMEOUT, metavar="SECONDS",
                         help="limit of one call of the target (default 60)")
     verify.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
@@ -165,6 +167,10 @@ def run_bench(options: argparse.Namespace) -> int:
     if options.sweep or options.dtype:
         raise ValueError("--sweep, --dtype: expected with --device gpu alone.")
     rounds = range((options.repeats or 15) + 1)
+    if options.plot is not None:
+        if not options.suite:
+            raise ValueError("--plot: expected with --suite alone.")
+        bench.plot.check(options.plot)
     if options.suite:
         return _run_suite(options, rounds)
     outcome = bench.measure(options.shape or (784, 32, 128), screen.progress(rounds, "Measuring"),
@@ -198,6 +204,17 @@ def _deliver(options: argparse.Namespace, found: dict[str, object], show: Callab
     show()
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+
+
+class _Once(argparse.Action):
+    """An option of which a second value would replace the first, and is refused."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object,
+                 option_string: str | None = None) -> None:
+        """Keep the value."""
+        if (before := getattr(namespace, self.dest)) is not None:
+            parser.error(f"{option_string}: expected once; got {before!r} and {values!r}")
+        setattr(namespace, self.dest, values)
 
 
 def _shape(text: str) -> tuple[int, int, int]:

@@ -436,7 +436,7 @@ show(check(backward_to_break))
 # %% [markdown]
 # Only $du$ is wrong: the backward pass itself, $dz$, is untouched, and all others are made of it. Such a layer trains,
 # badly, and no error is raised. Here are more mistakes. Each replaces one piece of the text of `backward`, and the
-# pattern of what is wrong points at the line.
+# pattern of what is wrong narrows the fault down: all five wrong mean $dz$ itself, one wrong that gradient's own line.
 
 # %%
 mistakes = {"h_t for h_{t−1} in du": ("dz[t] * h_prev", "dz[t] * h[t]"),
@@ -489,7 +489,7 @@ table(problem(T=1))
 # - With a loss at the last step alone they are Eq. 4: a product of numbers along one neuron.
 # - The function agrees with the specification in every bit, with the engines but for the order of sums, and with
 #   derivatives taken from `forward` alone.
-# - One wrong line spoils a pattern of gradients that names it, if the input of the check lets it show.
+# - One wrong line spoils a pattern of gradients that narrows it down, if the input of the check lets it show.
 #
 # Where it stands, and what holds it:
 #

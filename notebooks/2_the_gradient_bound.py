@@ -31,8 +31,8 @@ plt.style.use("book.mplstyle")
 #
 # $$\epsilon \le |u|^T \le \gamma \quad\Longleftrightarrow\quad \epsilon^{1/T} \le |u| \le \gamma^{1/T}.$$
 #
-# **Predict** the last column before you run the cell. Then set `u = 0.93`, `1.01` or `1.1`, or `T = 1000`, and predict
-# again.
+# **Predict** $\partial h_T/\partial h_0$ before you run the cell. Then set `u = 0.93`, `1.01` or `1.1`, or `T = 1000`,
+# and predict again.
 
 # %%
 u, T, activation = 0.95, 100, "relu"                             # change these
@@ -158,10 +158,10 @@ u = np.array([high, 1.0, 0.98, 0.96])                            # change these
 bias = np.array([-0.5, 0.2, 0.4, 0.6])
 rng = np.random.default_rng(3)
 noise = rng.standard_normal((T, 1, 1))
-trace = ir.forward(noise, np.ones((4, 1)), u, bias, activation="relu")
+trace = ir.forward(noise, np.ones((len(u), 1)), u, bias, activation="relu")
 gradients = analysis.gradient_through_time(trace)
 low_n, high_n = analysis.range_of_slopes(analysis.slopes(trace), ε, γ)
-for n in range(4):
+for n in range(len(u)):
     silent = (trace.h[:, 0, n] == 0).sum()
     print(f"u = {u[n]:.3f}, bias {bias[n]:4}: silent at {silent:2} steps; ∂h_T/∂h_0 = {gradients[0, 0, n]:.2g}; "
           f"range along these slopes: {low_n[0, n]:.4f} to {high_n[0, n]:.4f}")
@@ -197,14 +197,14 @@ for u in (0.5, 1.0, 1.5):
 
 # %%
 scales = np.array([0.0, 0.03, 0.1, 0.3, 1.0])                    # change these
-trace_tanh = ir.forward(noise, scales[:, None], np.full(5, high), activation="tanh")
+trace_tanh = ir.forward(noise, scales[:, None], np.full(len(scales), high), activation="tanh")
 gradients_tanh = analysis.gradient_through_time(trace_tanh)
 means = np.exp(np.log(analysis.slopes(trace_tanh)).mean(axis=0))[0]
 for n, scale in enumerate(scales):
     ends = analysis.recurrent_weight_range(T, ε, γ, slope=means[n])
     print(f"scale {scale:4}: mean slope {means[n]:.4f}, range {ends[0]:.4f} to {ends[1]:.4f}, "
           f"∂h_T/∂h_0 = {gradients_tanh[0, 0, n]:.2g}, memory {analysis.memory_length(high, ε, means[n]):.0f} steps")
-assert (gradients_tanh[:, :, 1:] <= γ).all()                     # the upper end for slope 1 is safe for any tanh
+assert (gradients_tanh[:, :, 1:] <= γ).all()                     # safe for any tanh; scale 0 is at γ, but for rounding
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4))

@@ -341,11 +341,13 @@ def train(low, updates=200):
 low = analysis.recurrent_weight_range(n, epsilon=0.5)[0]
 free, held = train(0.0), train(low)
 assert free.max() < top                                          # the upper bound never had to act
+gone = np.flatnonzero(free**n < 0.1)
 fig, ax = plt.subplots()
 ax.semilogy(held ** n, label=f"|u| ≥ {low:.5f} = $0.5^{{1/1000}}$ enforced too")
 ax.semilogy(free ** n, label="upper bound alone")
 ax.set(xlabel="update", ylabel=r"memory, $\partial h_T/\partial h_0 = u^{1000}$", ylim=(3e-3, 2),
-       title=f"After {np.argmax(free**n < 0.1)} updates less than a tenth of the memory is left")
+       title=f"After {gone[0]} updates less than a tenth of the memory is left" if gone.size else
+       f"After {len(free) - 1} updates {free[-1]**n:.0%} of the memory is left")
 ax.legend(loc="center right")
 plt.show()
 print(f"u after 200 updates: {free[-1]:.4f}, a memory of {analysis.memory_length(free[-1], 0.5):.0f} steps down to ½")

@@ -187,7 +187,8 @@ ax.plot(lags, vector, label=r"$\|\mathrm{diag}(u)^k\| = \rho^k$")
 ax.plot(lags[:16], np.log10(2) + lags[:16] * np.log10(radius_w), label=r"$2\,w(U)^k$, never exceeded")
 ax.axhline(np.log10(analysis.kreiss_lower_bound(chain)), color="0.6", lw=1)
 ax.text(100, np.log10(analysis.kreiss_lower_bound(chain)) + 0.1, "Kreiss: the peak is above", ha="right", fontsize=10)
-ax.set(xlabel="lag k (steps)", ylabel=r"$\log_{10}$ of the norm", ylim=(-10, 5.5), title="Growth by 13538 at ρ = 0.8")
+ax.set(xlabel="lag k (steps)", ylabel=r"$\log_{10}$ of the norm", ylim=(-10, 5.5),
+       title=f"Growth by {np.exp(growth.log_norm):.0f} at ρ = 0.8")
 ax.legend(loc="lower left", fontsize=10)
 boundary = np.append(analysis.numerical_range(chain), analysis.numerical_range(chain)[0])
 circle = np.exp(2j * np.pi * np.linspace(0, 1, 200))
@@ -236,7 +237,7 @@ print("relative difference at lags 0, 20, 100, 399:", *(f"{relative[k]:.0e}" for
 # %% [markdown]
 # ## Only what begins with a memory has one
 #
-# Six beginnings, the same input: $\tanh$ RNN with an orthogonal $U$ (every singular value 1), IRNN (ReLU, $U = I$),
+# Seven beginnings, the same input: $\tanh$ RNN with an orthogonal $U$ (every singular value 1), IRNN (ReLU, $U = I$),
 # LSTM with forget bias 1, LSTM with gate biases drawn for $T$ (chrono), GRU, and an IndRNN (ReLU) with
 # $u$ near 1, from $[0.5^{1/T}, 2^{1/T}]$, or from $[0, 2^{1/T}]$. An LSTM's gradient goes through both of its states.
 #

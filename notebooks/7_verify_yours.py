@@ -247,7 +247,7 @@ assert "h" not in {finding.name for finding in report.findings}
 # Forward is right; backward is truncated every 16 steps. The usual test has 5.
 #
 # A diagnosis is a mistake that predicts these numbers, on every case that was run. One case can fit several, which are
-# then all named; set `case="exploding"` and run the cell again. The more cases, the fewer causes.
+# then all named; the more cases, the fewer causes.
 
 # %%
 class Right(Projected):
@@ -264,7 +264,8 @@ assert report.passed
 # right. The exact vectors allow nothing at all. Their numbers are small multiples of powers of two, so that nothing in
 # them is ever rounded; they are met in every bit.
 #
-# Change `u * before` to `u.abs() * before` in `First.forward`, and run all cells from there. Which cases see it?
+# In a cell of your own, derive a class from `Right` whose `weight` returns `self.u.abs()`, and print what `verify` says
+# of it. Which cases see it?
 #
 # ## Where a fault begins
 #

@@ -123,6 +123,29 @@ def test_the_suite_prints_ratios_growth_and_what_was_left_out(capsys, monkeypatc
     assert {len(line["nanoseconds"]) for line in outcome["growth"]} == {7}
 
 
+def test_an_option_whose_second_value_would_replace_the_first_is_refused(capsys) -> None:
+    for option, values in (("--activation", ("relu", "tanh")), ("--dtype", ("float32", "float64")),
+                           ("--case", ("small", "one")), ("--engine", ("numpy", "reference"))):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["verify", option, values[0], option, values[1]])
+        assert f"{option}: expected once; got '{values[0]}' and '{values[1]}'" in capsys.readouterr().err
+
+
+def test_a_picture_is_of_the_suite_alone(capsys) -> None:
+    assert cli.main(["bench", "--plot", "it.png"]) == 2
+    assert "--plot: expected with --suite alone" in capsys.readouterr().err
+
+
+@pytest.mark.extra("plot")
+@pytest.mark.parametrize(("file", "message"), [("it.gif5", "expected a name that ends in "),
+                                               ("nowhere/it.png", "expected a file in a folder that is there")])
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured(
+        file: str, message: str, capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(bench.suite, "run", lambda *more: pytest.fail("measured"))
+    assert cli.main(["bench", "--suite", "--plot", str(tmp_path / file)]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_measuring_leaves_the_cores_as_they_were() -> None:
     before = bench.cores()
     bench.measure((2, 1, 1), range(2))

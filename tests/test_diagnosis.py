@@ -97,6 +97,13 @@ def test_float32_inside_float64_is_called_imprecise() -> None:
     assert {f.diagnosis for f in report.findings} == {"the right function, as precise as float32"}
 
 
+def test_a_large_error_at_one_step_does_not_make_another_mistake_fit_the_rest() -> None:
+    truncation = next(entry for entry in planted.EVERY if entry.__name__ == "Truncated")
+    report = ir.oracle.verify(planted.plant(truncation, 16), ("relu",), ("float32",), case="exploding")
+    causes = {finding.diagnosis for finding in report.findings if finding.check == "specification"}
+    assert causes == {truncation.text.format(guess=16)}
+
+
 @pytest.mark.usefixtures("no_long_cases")
 @pytest.mark.parametrize(("mistake", "steps"), [("Truncated", 16), ("Truncated", 37), ("Truncated", 64),
                                                 ("LastSteps", 50)])

@@ -12,7 +12,7 @@ import indrnn_np as ir
 from indrnn_np import cli
 from indrnn_np.oracle import candidates
 from indrnn_np.oracle.inputs import STANDARD
-from indrnn_np.oracle.report import judge
+from indrnn_np.oracle.report import _listed, judge
 
 right = candidates.from_engine("numpy")
 
@@ -35,6 +35,25 @@ def test_the_table_has_every_case_and_says_what_is_wrong_where() -> None:
     assert cells["bound-40"][2:5] == ["–", "–", "–"], "Eq. 4 says nothing of dW, du and db"
     for line in lines:
         assert line in str(report)
+
+
+@pytest.mark.parametrize(("indices", "text"), [
+    ([3], "3"), ([0, 1], "0 and 1"), ([0, 1, 3], "0, 1 and 3"), ([0, 1, 2, 3], "0 to 3"),
+    ([2, 3, 4, 6], "2 to 4 and 6"), ([0, 2, 4, 6, 8], "0, 2, 4, 6 and 8"), ([0, 2, 4, 6, 8, 10], "0, 2, 4, 6, 8, …")])
+def test_indices_are_listed_as_they_are_and_not_from_the_first_to_the_last(indices: list[int], text: str) -> None:
+    assert _listed(np.array(indices)) == text
+
+
+def test_a_finding_names_the_neurons_that_are_wrong_and_no_other() -> None:
+    def candidate(**given: np.ndarray) -> dict[str, np.ndarray]:
+        result = right(**given)
+        du = result["du"].copy()
+        du[[0, 2]] *= 2
+        return {**result, "du": du}
+
+    report = ir.oracle.verify(candidate, dtypes=("float32",), case="small")
+    assert {finding.name for finding in report.findings} == {"du"}
+    assert all("in neurons 0 and 2 alone" in finding.detail for finding in report.findings)
 
 
 def test_a_cell_shows_the_worst_of_all_dtypes_and_checks() -> None:

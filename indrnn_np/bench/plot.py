@@ -12,13 +12,26 @@ FONT = 11  # points, on 8 inches
 HATCHES = {"new memory": "", "into buffers": "///", "limit": "..."}
 
 
-def save(suite: Mapping[str, Any], path: str | Path) -> None:
-    """Draw the recurrence alone, ReLU, one core, by shape, and write it into a file; needs the extra `plot`."""
+def check(path: str | Path) -> None:
+    """Raise where no picture could be written into a file, before minutes are spent on measuring for it."""
+    kinds = _figure()(dpi=120).canvas.get_supported_filetypes()
+    if Path(path).suffix.removeprefix(".") not in kinds:
+        raise ValueError(f"--plot: expected a name that ends in .{', .'.join(sorted(kinds))}; got {str(path)!r}.")
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"--plot: expected a file in a folder that is there; got {str(path)!r}.")
+
+
+def _figure() -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise ModuleNotFoundError("matplotlib is not installed. For pictures: pip install 'indrnn-np[plot]'.") from None
-    figure = Figure(figsize=(8.0, 4.4), layout="constrained")
+    return Figure
+
+
+def save(suite: Mapping[str, Any], path: str | Path) -> None:
+    """Draw the recurrence alone, ReLU, one core, by shape, and write it into a file; needs the extra `plot`."""
+    figure = _figure()(figsize=(8.0, 4.4), layout="constrained")
     ax = figure.subplots()
     rows = [row for row in suite["results"]
             if (row["subject"], row["activation"], row["cores"]) == ("recurrence", "relu", 1)]

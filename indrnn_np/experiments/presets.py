@@ -104,7 +104,7 @@ def preset(task: str, model: str = "indrnn", name: str | None = None, *, layers:
 
 
 def _fast_adding(wish: Wish) -> Configuration:
-    """Train for a minute (T = 1000) or five (T = 5000)."""
+    """Train for half a minute (T = 1000) or two (T = 5000)."""
     T = _checks.whole("steps", wish.task.setdefault("steps", 100))
     shared: dict[str, Any] = {"task": wish.task, "batch": 20, "clip": 1.0, "schedule": {"name": "cosine"},
                               "updates": 1200 if T <= 1000 else 2000, "checkpoint_every": 100}

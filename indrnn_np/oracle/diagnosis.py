@@ -1,9 +1,10 @@
 """Why is it wrong? Try every known mistake on the cases, and see which gives the candidate's numbers.
 
 A mistake explains a tensor if, on every case that was run, it predicts what came, to within what rounding may do and
-half a per cent of the error it is to explain. Gradients are predicted on the candidate's own h, so a mistake of the
-forward pass and one of the backward pass are found side by side; and each tensor is explained by itself, so two
-mistakes in two tensors are too. Mistakes that give the same numbers are named together.
+half a per cent of the error it is to explain; of h and dx, of the largest error at the same step. Gradients are
+predicted on the candidate's own h, so a mistake of the forward pass and one of the backward pass are found side by
+side; and each tensor is explained by itself, so two mistakes in two tensors are too. Mistakes that give the same
+numbers are named together.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ class Evidence(NamedTuple):
         return bool((~(error <= by * self.expected.allowed[name])).any())
 
     def fits(self, name: str, value: Array) -> bool:
-        """Whether that tensor is this value, to within what rounding may do and a share of its error."""
+        """Whether that tensor is this value, to within what rounding may do and a share of its error, at each step."""
         error = np.abs(self.got[name] - self.expected.value[name])
-        left = np.abs(self.got[name] - value)
-        return bool((left <= SLACK * self.expected.allowed[name] + SHARE * error.max()).all())
+        largest = error.max(axis=(1, 2), keepdims=True) if error.ndim == 3 else error.max()  # h and dx have steps
+        return bool((np.abs(self.got[name] - value) <= SLACK * self.expected.allowed[name] + SHARE * largest).all())
 
 
 class Explanation(NamedTuple):

@@ -149,9 +149,17 @@ def _where(name: str, wrong: Array) -> str:
         others = tuple(each for each in range(wrong.ndim) if each != axis)
         found = np.flatnonzero(wrong.any(axis=others))
         if kind and 0 < len(found) < wrong.shape[axis]:
-            first, last = int(found[0]), int(found[-1])
-            places.append(f"{kind} {first}" if first == last else f"{kind}s {first} to {last}")
+            places.append(f"{kind}{'s' * (len(found) > 1)} {_listed(found)}")
     return f", in {' and '.join(places)} alone" if places else ""
+
+
+def _listed(found: Array) -> str:
+    """Write indices as runs: "0 to 3", "0, 1 and 3", "0 to 3 and 6"; the first five runs of many."""
+    runs = np.split(found, np.flatnonzero(np.diff(found) > 1) + 1)
+    shown = [text for run in runs for text in (map(str, run) if len(run) < 3 else [f"{run[0]} to {run[-1]}"])]
+    if len(shown) > 5:
+        return ", ".join([*shown[:5], "…"])
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def _first_bad_step(name: str, wrong: Array) -> int | None:

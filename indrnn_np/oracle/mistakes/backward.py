@@ -87,6 +87,14 @@ class NoCarry(Mistake):
         return 0 * dz_next
 
 
+@mistake("the carry is u g_{{t+1}}, the gradient of h, for u dz_{{t+1}}: σ' is missing on the way back in time")
+class CarryWithoutSlope(Mistake):
+    def dz(self, t: int, slope: Array, dz_next: Array) -> Array:
+        later = 0 * dz_next if t == self.T - 1 else self.carry(t, self.g_next)
+        self.g_next: Array = self.cotangent(t) + later
+        return slope * self.g_next
+
+
 @mistake("u is missing in the carry")
 class CarryWithoutU(Mistake):
     def carry(self, t: int, dz_next: Array) -> Array:
