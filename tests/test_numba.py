@@ -212,19 +212,21 @@ def verify(module, activation: str) -> ir.oracle.Report:
 
 
 MUTANTS = [
-    Mutant("the drive of the step before", "_forward", "_step(kind, alpha, a[t, ", "_step(kind, alpha, a[t - 1, "),
-    Mutant("h_0 at every step", "_forward", "h[t - 1, left:right]", "h0[left:right]"),
+    Mutant("the drive of the step before", "_forward", "alpha, a[t, ", "alpha, a[t - 1, "),
+    Mutant("h_0 at every step", "_forward", "if t > 0", "if False"),
+    Mutant("h_0 at every first step of a chunk", "_forward", "if t > 0", "if t > first"),
     Mutant("a block's columns of u are the first", "_forward", "u_here = u[left:right]", "u_here = u[:right - left]"),
     Mutant("u added", "_step", "u[c] * h_prev", "u[c] + h_prev"),
     Mutant("u missing in the carry", "_step_back", "u[c] * dz_next[c]", "dz_next[c]"),
-    Mutant("the carry lost", "_backward", "                    dz_next = da[t, left:right]\n", ""),
-    Mutant("the carry lost between chunks", "_backward", "if end < T", "if False"),
+    Mutant("the carry lost", "_backward", "if t + 1 < T", "if False"),
+    Mutant("the carry lost between chunks", "_backward", "if t + 1 < T", "if t + 1 < end"),
     Mutant("du with h_t", "_step_back", "v * h_prev[c]", "v * h[c]"),
     Mutant("du of the first step alone", "_step_back", "du[c] +=", "du[c] ="),
-    Mutant("the last cotangent at the first step", "_backward", "dh[0, left:right]", "dh[-1, left:right]"),
+    Mutant("the last cotangent at the first step", "_backward", "dh[t, left:right]",
+           "dh[t if t > 0 else -1, left:right]"),
     Mutant("h_0 left out of du", "_backward", "h0[left:right]", "0 * h0[left:right]"),
     Mutant("the last step left out", "_backward", "range(end - 1,", "range(end - 2,"),
-    Mutant("a chunk's first step left out", "_backward", "max(end - depth, 1) - 1", "max(end - depth, 1)"),
+    Mutant("a chunk's first step left out", "_backward", "max(end - depth, 0) - 1", "max(end - depth, 0)"),
     Mutant("a chunk's last step left out", "_forward", "min(first + depth, T)", "min(first + depth - 1, T)"),
     Mutant("a block's last column left out", "_forward", "min(left + width, high)", "min(left + width - 1, high)"),
     Mutant("a block's last column left out, backward", "_backward", "min(left + width, high)",
@@ -253,6 +255,31 @@ def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, 
         wrong = build(mutant._replace(module=engine))
     for activation in ("relu", "tanh"):
         assert not verify(wrong, activation).passed
+
+
+def compiled(engine, direction: str, dtype: str) -> str:
+    """Return what the compiler made of a loop, in its own language."""
+    real = getattr(engine.types, dtype)
+    row, rows = (engine.types.Array(real, rank, "C") for rank in (1, 2))
+    arrays = [rows, row, row, rows] if direction == "_forward" else [rows] * 3 + [row] * 2 + [rows] + [row] * 3
+    loop = engine.numba.njit(nogil=True, error_model="numpy")(getattr(engine, direction)(engine.RELU, False))
+    loop.compile(engine.types.void(*arrays, real, *(engine.types.intp,) * 4))
+    return next(iter(loop.inspect_llvm().values()))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("direction", ["_forward", "_backward"])
+def test_a_step_computes_many_columns_at_once_and_compares_no_addresses_before(direction, dtype, engine) -> None:
+    found = compiled(engine, direction, dtype)
+    assert "vector.body" in found
+    assert "vector.memcheck" not in found
+
+
+def test_without_the_promise_the_compiler_compares_addresses(engine) -> None:
+    """So the test above can fail."""
+    wrong = build(Mutant("no promise", "_of_rows_apart", "flags.noalias = True", "flags.noalias = False",
+                         module=engine))
+    assert "vector.memcheck" in compiled(wrong, "_backward", "float32")
 
 
 FUNCTIONS = [
