@@ -21,8 +21,8 @@ class NoGPU(RuntimeError):
 
 def is_cupy(value: object) -> bool:
     """Whether value is a CuPy array; decided by its type alone, without importing CuPy."""
-    return any(base.__module__.partition(".")[0] == "cupy" and base.__name__ == "ndarray"
-               for base in type(value).__mro__)
+    return type(value) is not np.ndarray and any(
+        base.__module__.partition(".")[0] == "cupy" and base.__name__ == "ndarray" for base in type(value).__mro__)
 
 
 def of(**arrays: Array) -> Any:

@@ -2,11 +2,16 @@
 
 Each message says which argument, what was expected and what came. Shapes are those of the conventions:
 x (T, B, M), W (N, M), u and b (N,), h0 (B, N), and a, h, dh (T, B, N).
+
+Of an array, dtype and shape are looked at, no more. So what was found for one call holds for every call of its kind,
+and `once_per_kind` remembers it: a training loop makes the same call a million times.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,6 +23,39 @@ REAL = ("float32", "float64")
 COMPLEX = ("complex64", "complex128")
 # The specification computes in whatever precision it is given: the oracle takes its reference from here.
 EXTENDED = tuple(dict.fromkeys((np.dtype(np.longdouble).name, np.dtype(np.clongdouble).name)))
+
+KINDS = 4096  # how many kinds of call are remembered; then all are forgotten
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def once_per_kind(check: Callable[P, R]) -> Callable[P, R]:
+    """Let a check run once for every kind of call: the dtypes and shapes of its arrays, the text of its names.
+
+    It must look at nothing else. A call with anything but NumPy's own arrays, names and None is never remembered, nor
+    is one that was refused.
+    """
+    found: dict[tuple[Any, ...], R] = {}
+
+    @wraps(check)
+    def remembering(*given: P.args, **named: P.kwargs) -> R:
+        kind: list[Any] = [tuple(named)]
+        for value in (*given, *named.values()):
+            if type(value) is np.ndarray:
+                kind += value.dtype, value.shape
+            elif value is None or type(value) is str:
+                kind.append(value)
+            else:
+                return check(*given, **named)
+        key = tuple(kind)
+        if key not in found:
+            result = check(*given, **named)
+            if len(found) >= KINDS:
+                found.clear()
+            found[key] = result
+        return found[key]
+    return remembering
 
 
 def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> Any:
@@ -58,6 +96,7 @@ def recurrence(u: Array, h0: Array | None, *, dtypes: tuple[str, ...] = REAL + C
     return xp
 
 
+@once_per_kind
 def cotangent(dh: Array, h: Array) -> None:
     """Check dh against the states h whose cotangent it is."""
     _one_kind(REAL + COMPLEX, (), h=h, dh=dh)
@@ -70,8 +109,7 @@ def out(buffer: Array, reusable: str, **given: Array | None) -> None:
     It may be the array that `reusable` names, whose every number is read before its place is written to.
     """
     lead, first = next((name, array) for name, array in given.items() if array is not None)
-    xp = _one_kind(REAL + COMPLEX, (), **{lead: first, "out": buffer})
-    _expect("out", buffer, first.shape, f"as {lead} has it")
+    xp = _like(**{lead: first, "out": buffer})
     writeable = xp is not np or buffer.flags.writeable  # CuPy's flags know neither this nor alignment
     if not (buffer.flags.c_contiguous and writeable):
         raise ValueError("out: expected an array in C order that may be written to; got one that "
@@ -93,9 +131,6 @@ def drive(a: Array | None, activation: Activation) -> None:
 def _one_kind(dtypes: tuple[str, ...], optional: tuple[str, ...], **arrays: Any) -> Any:
     """Insist on one library, one device and one dtype out of `dtypes`; the optional ones may be None."""
     given = {name: array for name, array in arrays.items() if array is not None or name not in optional}
-    kinds = {(type(array), getattr(array, "dtype", None)) for array in given.values()}
-    if len(kinds) == 1 and (kind := kinds.pop())[0] is np.ndarray and kind[1] in dtypes:
-        return np  # as nearly every call has it
     xp = array_module.of(**given)
     first, dtype = "", ""
     for name, array in given.items():
@@ -107,6 +142,15 @@ def _one_kind(dtypes: tuple[str, ...], optional: tuple[str, ...], **arrays: Any)
             raise TypeError(f"{name}: expected dtype {dtype}, as {first} has it; got {came}. "
                             "All arrays of a call share one dtype.")
         first, dtype = first or name, dtype or came
+    return xp
+
+
+@once_per_kind
+def _like(**arrays: Array) -> Any:
+    """Insist on two arrays of one kind and shape; return their array namespace."""
+    xp = _one_kind(REAL + COMPLEX, (), **arrays)
+    (lead, first), (name, array) = arrays.items()
+    _expect(name, array, first.shape, f"as {lead} has it")
     return xp
 
 

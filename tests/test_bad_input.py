@@ -146,3 +146,46 @@ def test_a_random_call_with_one_thing_wrong_always_names_it() -> None:
                 blamed = str(refusal.value).partition(":")[0]
                 # The first argument sets the sizes, so the second one may be the first to disagree with it.
                 assert blamed == name or (fault == "size" and name in ("x", "W", "h", "a")), (name, fault, blamed)
+
+
+def test_a_call_like_one_that_was_let_in_is_not_looked_at_again_and_any_other_is(monkeypatch) -> None:
+    looked_at = []
+    whole = ir.checks.recurrence
+    monkeypatch.setattr(ir.checks, "recurrence", lambda *a, **b: looked_at.append(1) or whole(*a, **b))
+    a, u, h0 = np.ones((9, 4, 11)), np.ones(11), np.ones((4, 11))
+
+    ir.recurrent_forward(a, u, h0)
+    assert len(looked_at) == 1
+    ir.recurrent_forward(a + 1, u + 1, h0 + 1)
+    ir.recurrent_forward(np.asfortranarray(a), u[::-1], h0)
+    assert len(looked_at) == 1
+    ir.recurrent_forward(a, u)
+    ir.recurrent_forward(a, u, h0, activation="tanh")
+    ir.recurrent_forward(a, u, h0, engine="numpy")
+    ir.recurrent_forward(*(array.astype(np.float32) for array in (a, u, h0)))
+    ir.recurrent_forward(a[:5], u, h0)
+    assert len(looked_at) == 6
+
+
+def test_nothing_that_is_refused_is_remembered_as_let_in() -> None:
+    a, u, h0 = np.ones((9, 4, 12)), np.ones(12), np.ones((4, 12))
+    ir.recurrent_forward(a, u, h0)
+    like_them = [
+        (a[0], u, h0), (a, u[:-1], h0), (a, u, h0[:-1]), (a, u.astype(np.float32), h0), (a, u.astype(">f8"), h0),
+        (a.astype(">f8"), u.astype(">f8"), h0.astype(">f8")), (np.ma.array(a), u, h0),
+        (a.tolist(), u, h0), (a, None, h0), (a, u, "h0"), (a, u, h0, ["relu"]), (a, u, h0, "rleu"), (a, u, h0, None),
+        (a, u, h0, "relu", "nmupy"), (a, u, h0, "relu", ["numpy"]),
+    ]
+    for call in like_them:
+        for _ in range(2):
+            with pytest.raises((TypeError, ValueError), match=r"^(a|u|h0|activation|engine): expected"):
+                ir.recurrent_forward(*call)
+
+
+def test_only_so_many_kinds_of_call_are_remembered(monkeypatch) -> None:
+    monkeypatch.setattr(ir.checks, "KINDS", 2)
+    asked = []
+    check = ir.checks.once_per_kind(lambda array: asked.append(array.shape))
+    for size in (1, 2, 1, 2, 3, 1, 3):
+        check(np.ones(size))
+    assert asked == [(1,), (2,), (3,), (1,)]

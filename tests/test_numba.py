@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -113,6 +114,21 @@ def test_neither_threads_nor_blocks_nor_the_moment_change_a_bit(activation: str,
             assert all(map(same_bits, run("numba", activation, **given), first)), (threads, block_bytes, chunk_bytes)
 
 
+def test_what_fails_in_a_thread_fails_in_the_call(two_cores) -> None:
+    main = threading.get_ident()
+
+    def kernel(rows, low, high, width, depth) -> None:
+        if threading.get_ident() == main:
+            helper_failed.wait(10)
+        else:
+            helper_failed.set()
+            raise MemoryError("no room for a row of weights")
+
+    helper_failed = threading.Event()
+    with pytest.raises(MemoryError, match="no room"):
+        columns.run(kernel, np.ones((2, 3, 32)))
+
+
 def test_threads_end_with_the_call_and_it_does_without_any(two_cores, monkeypatch) -> None:
     given = arguments(20, 2, 100, "float32")
     started = []
@@ -212,41 +228,45 @@ def verify(module, activation: str) -> ir.oracle.Report:
 
 
 MUTANTS = [
-    Mutant("the drive of the step before", "_forward", "alpha, a[t, ", "alpha, a[t - 1, "),
+    Mutant("the drive of the step before", "_forward", "drive[t, ", "drive[t - 1, "),
     Mutant("h_0 at every step", "_forward", "if t > 0", "if False"),
     Mutant("h_0 at every first step of a chunk", "_forward", "if t > 0", "if t > first"),
-    Mutant("a block's columns of u are the first", "_forward", "u_here = u[left:right]", "u_here = u[:right - left]"),
+    Mutant("a block's columns of u are the first", "_forward", "weight[left - low:right - low]",
+           "weight[:right - left]"),
     Mutant("u added", "_step", "u[c] * h_prev", "u[c] + h_prev"),
     Mutant("u missing in the carry", "_step_back", "u[c] * dz_next[c]", "dz_next[c]"),
     Mutant("the carry lost", "_backward", "if t + 1 < T", "if False"),
     Mutant("the carry lost between chunks", "_backward", "if t + 1 < T", "if t + 1 < end"),
     Mutant("du with h_t", "_step_back", "v * h_prev[c]", "v * h[c]"),
     Mutant("du of the first step alone", "_step_back", "du[c] +=", "du[c] ="),
-    Mutant("the last cotangent at the first step", "_backward", "dh[t, left:right]",
-           "dh[t if t > 0 else -1, left:right]"),
-    Mutant("h_0 left out of du", "_backward", "h0[left:right]", "0 * h0[left:right]"),
+    Mutant("the last cotangent at the first step", "_backward", "partial[t, left:right]",
+           "partial[t if t > 0 else -1, left:right]"),
+    Mutant("h_0 left out of du", "_backward", "state_0[left:right]", "0 * state_0[left:right]"),
     Mutant("the last step left out", "_backward", "range(end - 1,", "range(end - 2,"),
     Mutant("a chunk's first step left out", "_backward", "max(end - depth, 0) - 1", "max(end - depth, 0)"),
     Mutant("a chunk's last step left out", "_forward", "min(first + depth, T)", "min(first + depth - 1, T)"),
     Mutant("a block's last column left out", "_forward", "min(left + width, high)", "min(left + width - 1, high)"),
     Mutant("a block's last column left out, backward", "_backward", "min(left + width, high)",
            "min(left + width - 1, high)"),
-    Mutant("dh0 without u", "backward", "u * da[0]", "+da[0]"),
-    Mutant("du of one sequence", "backward", "np.add.reduce(du_row.reshape(h0.shape), axis=0)",
-           "du_row.reshape(h0.shape)[0]"),
+    Mutant("dh0 without u", "_over_columns", "u[c] * dz_1", "dz_1"),
+    Mutant("dh0 of another column", "_over_columns", "dz_1[c]", "dz_1[0]"),
+    Mutant("du of one sequence", "_over_sequences", "in sums_over_time[k]", "in sums_over_time[k][:1]"),
     Mutant("a part left out", "run", "range(0, columns, share)", "range(share, columns, share)", module=columns),
-    Mutant("a part's last column left out", "run", "min(low + share, columns)", "low + share - 1", module=columns),
-    Mutant("u by sequence instead of neuron", "_row", "row[...] = array",
-           "row.reshape(-1)[...] = np.repeat(array.reshape(-1), row.size // array.size)"),
+    Mutant("a part's last column left out", "run", "min(low + share, columns)", "min(low + share - 1, columns)",
+           module=columns),
+    Mutant("a part's first column has the first u", "_by_column", "n = low % len(u)", "n = 0"),
+    Mutant("the next sequence has u from its second neuron on", "_by_column", "else 0", "else 1 % len(u)"),
 ]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, monkeypatch) -> None:
+def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, monkeypatch, request) -> None:
     monkeypatch.setattr("numba.config.DISABLE_JIT", True)
     monkeypatch.setattr("indrnn_np.oracle.verification.CHECKS", planted.QUICK)
     monkeypatch.setattr(columns, "BLOCK_BYTES", 64)  # so that small cases have several blocks
     monkeypatch.setattr(columns, "CHUNK_BYTES", 64)
+    if mutant.function == "_by_column":
+        request.getfixturevalue("two_cores")  # one core's part begins with the first column
     if mutant.module is columns:
         wrong = build(Mutant("none", "forward", "np.empty", "np.empty", module=engine))
         in_parts = build(mutant)
@@ -257,20 +277,20 @@ def test_every_mistake_planted_in_this_engine_is_caught(mutant: Mutant, engine, 
         assert not verify(wrong, activation).passed
 
 
-def compiled(engine, direction: str, dtype: str) -> str:
-    """Return what the compiler made of a loop, in its own language."""
+def labels(engine, direction: str, dtype: str) -> set[str]:
+    """Compile a loop and return, of what the compiler says of it, the names of its vector parts."""
     real = getattr(engine.types, dtype)
-    row, rows = (engine.types.Array(real, rank, "C") for rank in (1, 2))
-    arrays = [rows, row, row, rows] if direction == "_forward" else [rows] * 3 + [row] * 2 + [rows] + [row] * 3
+    row, rows, cube = (engine.types.Array(real, rank, "C") for rank in (1, 2, 3))
+    arrays = [cube, row, rows, cube] if direction == "_forward" else [cube] * 3 + [row, rows, cube, rows, cube]
     loop = engine.numba.njit(nogil=True, error_model="numpy")(getattr(engine, direction)(engine.RELU, False))
-    loop.compile(engine.types.void(*arrays, real, *(engine.types.intp,) * 4))
-    return next(iter(loop.inspect_llvm().values()))
+    loop.compile(engine.types.void(*arrays, engine.types.float64, *(engine.types.intp,) * 4))
+    return set(re.findall(r"vector\.[a-z]+", next(iter(loop.inspect_llvm().values()))))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("direction", ["_forward", "_backward"])
 def test_a_step_computes_many_columns_at_once_and_compares_no_addresses_before(direction, dtype, engine) -> None:
-    found = compiled(engine, direction, dtype)
+    found = labels(engine, direction, dtype)
     assert "vector.body" in found
     assert "vector.memcheck" not in found
 
@@ -279,7 +299,7 @@ def test_without_the_promise_the_compiler_compares_addresses(engine) -> None:
     """So the test above can fail."""
     wrong = build(Mutant("no promise", "_of_rows_apart", "flags.noalias = True", "flags.noalias = False",
                          module=engine))
-    assert "vector.memcheck" in compiled(wrong, "_backward", "float32")
+    assert "vector.memcheck" in labels(wrong, "_backward", "float32")
 
 
 FUNCTIONS = [

@@ -12,9 +12,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol, cast
-
-import numpy as np
+from typing import Any, Protocol, cast
 
 from .. import checks
 from ..activations import Activation, is_builtin, resolve
@@ -23,7 +21,7 @@ from ..recurrence import RecurrenceGradients
 
 
 class Engine(Protocol):
-    """What an engine's module offers; arguments reach it validated."""
+    """What an engine's module offers; arguments reach it validated, and inf and NaN flow through it in silence."""
 
     def forward(self, a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
         """Return h (T, B, N): `out`, which may be a itself, or a new C-contiguous array."""
@@ -47,7 +45,7 @@ def available() -> tuple[str, ...]:
 
 def on_the_cpu() -> tuple[str, ...]:
     """Name the engines that run NumPy arrays on this machine, the fastest last."""
-    return tuple(name for name in ON_THE_CPU if name != "numba" or _numba_works())
+    return ON_THE_CPU if _numba_works() else ON_THE_CPU[:-1]
 
 
 @cache
@@ -140,13 +138,10 @@ def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: s
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape, or is unknown; the message names it.
     """
-    xp = checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
-    σ = resolve(activation)
+    xp, σ, chosen = _enter_forward(a, u, h0, activation, engine)
     if out is not None:
         checks.out(out, reusable="a", a=a, u=u, h0=h0)
-    chosen = get(choose(engine, a, σ))
-    with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
-        return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ, out)
+    return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ, out)
 
 
 def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None = None,
@@ -171,14 +166,29 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
     TypeError, ValueError
         As `recurrent_forward`; also where a is None and the activation needs it.
     """
+    xp, σ, chosen = _enter_backward(dh, h, a, u, h0, activation, engine)
+    if out is not None:
+        checks.out(out, reusable="dh", dh=dh, h=h, a=a, u=u, h0=h0)
+    return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ, out)
+
+
+@checks.once_per_kind
+def _enter_forward(a: Array, u: Array, h0: Array | None, activation: str | Activation,
+                   engine: str | None) -> tuple[Any, Activation, Engine]:
+    """Check all but `out`; return the array namespace, σ and the engine."""
+    xp = checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
+    σ = resolve(activation)
+    return xp, σ, get(choose(engine, a, σ))
+
+
+@checks.once_per_kind
+def _enter_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None, activation: str | Activation,
+                    engine: str | None) -> tuple[Any, Activation, Engine]:
+    """Check all but `out`; return the array namespace, σ and the engine."""
     xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
     σ = resolve(activation)
     checks.drive(a, σ)
-    if out is not None:
-        checks.out(out, reusable="dh", dh=dh, h=h, a=a, u=u, h0=h0)
-    chosen = get(choose(engine, h, σ))
-    with np.errstate(all="ignore"):
-        return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ, out)
+    return xp, σ, get(choose(engine, h, σ))
 
 
 def _beyond_the_fast(array: Array, activation: Activation) -> str:

@@ -17,28 +17,34 @@ THREADED = 1 << 19        # elements of (T, B, N) from which on a second thread 
 NARROWEST = 256           # columns to a thread: fewer would wait for their own past, not for memory
 
 
-def run(kernel: Callable[..., object], rows: Any, *more: Any) -> None:
-    """Call kernel(rows, *more, low, high, width, depth) for parts [low, high) of the columns of `rows` (T, columns).
+def run(kernel: Callable[..., object], first: Any, *more: Any) -> None:
+    """Call kernel(first, *more, low, high, width, depth) for parts [low, high) of the columns of `first` (T, B, N).
 
     The kernel takes so many columns and so many steps at a time. It must let go of the interpreter's lock, and parts
     must not meet.
     """
-    steps, columns = rows.shape
-    threads = min(cores(), columns // NARROWEST) if steps * columns >= THREADED else 1
-    portions = max(1, BLOCK_BYTES // rows.itemsize), max(1, CHUNK_BYTES // (columns * rows.itemsize))
+    T, B, N = first.shape
+    columns = B * N
+    threads = min(cores(), columns // NARROWEST) if T * columns >= THREADED else 1
+    portions = max(1, BLOCK_BYTES // first.itemsize), max(1, CHUNK_BYTES // (columns * first.itemsize))
     if threads <= 1:
-        kernel(rows, *more, 0, columns, *portions)
+        kernel(first, *more, 0, columns, *portions)
         return
     share = -(-columns // (threads * 16)) * 16  # whole cache lines, so that no two threads write to one
     parts = [(low, min(low + share, columns)) for low in range(0, columns, share)]
 
+    failures: list[BaseException] = []
+
     def work() -> None:
-        while True:
-            try:
-                low, high = parts.pop()
-            except IndexError:
-                return
-            kernel(rows, *more, low, high, *portions)
+        try:
+            while True:
+                try:
+                    low, high = parts.pop()
+                except IndexError:
+                    return
+                kernel(first, *more, low, high, *portions)
+        except BaseException as failure:  # which would be lost with its thread: there was no memory, for instance
+            failures.append(failure)
 
     helpers: list[Thread] = []
     try:
@@ -51,6 +57,8 @@ def run(kernel: Callable[..., object], rows: Any, *more: Any) -> None:
     finally:
         for helper in helpers:
             helper.join()
+    if failures:
+        raise failures[0]
 
 
 def cores() -> int:

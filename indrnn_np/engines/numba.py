@@ -52,14 +52,14 @@ def _of_rows_apart(step: Callable[..., None]) -> Callable[..., None]:
             flags.noalias = True
             return flags
         compiled._compiler._customize_flags = with_the_promise
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
     """Return h (T, B, N), in `out` if given, which may be a itself; arguments as in `recurrence.forward`, validated."""
     h = np.empty(a.shape, a.dtype) if out is None else out
     kernel = _kernel(_forward, activation.name.partition("(")[0], a.dtype.char, in_place=h is a)
-    run(kernel, _rows(a), _row(u, h0.shape), _row(h0, h0.shape), _rows(h), _slope_below(activation, a))
+    run(kernel, _in_order(a), _in_order(u), _in_order(h0), h, activation.alpha or 0.0)
     return h
 
 
@@ -68,48 +68,38 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activati
     """Return (da, du, dh0), da in `out` if given, which may be dh itself; db (N,), if given, gets Σ_t Σ_b da."""
     da = np.empty(h.shape, h.dtype) if out is None else out
     kernel = _kernel(_backward, activation.name.partition("(")[0], h.dtype.char, in_place=da is dh)
-    zeros, du_row, db_row = np.zeros((3, h0.size), h.dtype)
-    run(kernel, _rows(dh), _rows(h), _rows(h if a is None else a), _row(u, h0.shape), _row(h0, h0.shape),
-        _rows(da), zeros, du_row, db_row, _slope_below(activation, h))
+    dh, h, u = _in_order(dh), _in_order(h), _in_order(u)
+    dh0 = np.empty(h0.shape, h.dtype)
+    sums_over_time, sums = np.zeros((2, *h0.shape), h.dtype), np.zeros((2, len(u)), h.dtype)  # of du, of db
+    run(kernel, dh, h, h if a is None else _in_order(a), u, _in_order(h0), da, dh0, sums_over_time,
+        activation.alpha or 0.0)
+    _sum_of_sequences(h.dtype.char)(sums_over_time, sums)
     if db is not None:
-        np.add.reduce(db_row.reshape(h0.shape), axis=0, out=db)
-    return RecurrenceGradients(da, np.add.reduce(du_row.reshape(h0.shape), axis=0), u * da[0])
+        db[...] = sums[1]
+    return RecurrenceGradients(da, sums[0], dh0)
 
 
-def _rows(array: Array) -> Array:
-    """Return (T, B, N) as rows (T, B·N): a view where they lie one behind the other, else a copy in which they do."""
-    if type(array) is not np.ndarray or not (array.flags.c_contiguous and array.flags.aligned):
-        array = np.array(array, order="C")
-    return array.reshape(len(array), -1)
+def _in_order(array: Array) -> Array:
+    """Return the array if its numbers lie one behind the other, else a copy in which they do."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned and type(array) is np.ndarray else np.array(array, order="C")
 
 
-def _row(array: Array, shape: tuple[int, ...]) -> Array:
-    """Return u or h0 as one row (B·N,)."""
-    if array.shape == shape and array.flags.c_contiguous and array.flags.aligned:
-        return array.reshape(-1)
-    row = np.empty(shape, array.dtype)
-    row[...] = array
-    return row.reshape(-1)
-
-
-def _slope_below(activation: Activation, like: Array) -> Any:
-    """Return α where σ has one, as a number of the arrays' dtype."""
-    return like.dtype.type(activation.alpha or 0)
-
-
-# The loops. Each step is one pass over rows; `in_place` says that a is h, or dh is da.
+# The loops, over rows of columns. Each step is one pass over rows; `in_place` says that a is h, or dh is da.
 
 
 def _forward(kind: int, in_place: bool) -> Callable[..., None]:
     def forward(a, u, h0, h, alpha, low, high, width, depth):  # type: ignore[no-untyped-def]
         T = len(h)
+        drive, states, state_0 = a.reshape(T, -1), h.reshape(T, -1), h0.reshape(-1)
+        weight, slope = _by_column(u, low, high), u.dtype.type(alpha)
         for first in range(0, T, depth):
             for left in range(low, high, width):
                 right = min(left + width, high)
-                u_here = u[left:right]
+                u_here = weight[left - low:right - low]
                 for t in range(first, min(first + depth, T)):
-                    h_prev = h[t - 1, left:right] if t > 0 else h0[left:right]
-                    _step(kind, in_place, alpha, a[t, left:right], u_here, h_prev, h[t, left:right])
+                    h_prev = states[t - 1, left:right] if t > 0 else state_0[left:right]
+                    _step(kind, in_place, slope, drive[t, left:right], u_here, h_prev, states[t, left:right])
     return forward
 
 
@@ -121,17 +111,22 @@ def _step(kind, in_place, alpha, a, u, h_prev, h):  # type: ignore[no-untyped-de
 
 
 def _backward(kind: int, in_place: bool) -> Callable[..., None]:
-    def backward(dh, h, a, u, h0, da, zeros, du, db, alpha, low, high, width, depth):  # type: ignore[no-untyped-def]
+    def backward(dh, h, a, u, h0, da, dh0, sums, alpha, low, high, width, depth):  # type: ignore[no-untyped-def]
         T = len(h)
+        states, state_0, drive = h.reshape(T, -1), h0.reshape(-1), a.reshape(T, -1)
+        partial, total, total_0 = dh.reshape(T, -1), da.reshape(T, -1), dh0.reshape(-1)
+        du, db = sums[0].reshape(-1), sums[1].reshape(-1)
+        weight, slope, zeros = _by_column(u, low, high), u.dtype.type(alpha), np.zeros(min(width, high - low), u.dtype)
         for end in range(T, 0, -depth):
             for left in range(low, high, width):
                 right = min(left + width, high)
-                u_here, du_here, db_here = u[left:right], du[left:right], db[left:right]
+                u_here, du_here, db_here = weight[left - low:right - low], du[left:right], db[left:right]
                 for t in range(end - 1, max(end - depth, 0) - 1, -1):
-                    h_prev = h[t - 1, left:right] if t > 0 else h0[left:right]
-                    dz_next = da[t + 1, left:right] if t + 1 < T else zeros[left:right]
-                    _step_back(kind, in_place, alpha, dh[t, left:right], h[t, left:right], a[t, left:right], u_here,
-                               h_prev, dz_next, da[t, left:right], du_here, db_here)
+                    h_prev = states[t - 1, left:right] if t > 0 else state_0[left:right]
+                    dz_next = total[t + 1, left:right] if t + 1 < T else zeros[:right - left]
+                    _step_back(kind, in_place, slope, partial[t, left:right], states[t, left:right],
+                               drive[t, left:right], u_here, h_prev, dz_next, total[t, left:right], du_here, db_here)
+        _over_columns(weight, total[0, low:high], total_0[low:high])
     return backward
 
 
@@ -144,6 +139,30 @@ def _step_back(kind, in_place, alpha, dh, h, a, u, h_prev, dz_next, da, du, db):
         da[c] = v
         du[c] += v * h_prev[c]                                      # (v)
         db[c] += v
+
+
+@_of_rows_apart
+def _over_columns(u, dz_1, dh0):  # type: ignore[no-untyped-def]
+    for c in range(len(u)):
+        dh0[c] = u[c] * dz_1[c]                                     # (v)
+
+
+@_inlined
+def _by_column(u, low, high):  # type: ignore[no-untyped-def]
+    """Return the recurrent weight of each column from low to high."""
+    weight = np.empty(high - low, u.dtype)
+    n = low % len(u)
+    for k in range(len(weight)):
+        weight[k] = u[n]
+        n = n + 1 if n + 1 < len(u) else 0
+    return weight
+
+
+def _over_sequences(sums_over_time, sums):  # type: ignore[no-untyped-def]
+    for k in range(len(sums)):
+        for sequence in sums_over_time[k]:
+            for n in range(len(sequence)):
+                sums[k, n] += sequence[n]
 
 
 # The activations. `type(z)(…)` keeps a constant in the dtype of z, where Numba would compute in float64.
@@ -275,17 +294,31 @@ def _nearest_compiled(x):  # type: ignore[no-untyped-def]
 def _kernel(direction: Callable[[int, bool], Callable[..., None]], activation: str, dtype: str,
             in_place: bool) -> Callable[..., None]:
     """Return a compiled loop, from the disk if it is there; every array that is only read may be read-only."""
+    read, own = _array_types(dtype)
+    arrays = ([read(3), read(1), read(2), own(3)] if direction is _forward else
+              [read(3), read(3), read(3), read(1), read(2), own(3), own(2), own(3)])
+    return _compiled(direction(KINDS[activation], in_place), *arrays, types.float64, *(types.intp,) * 4)
+
+
+@cache
+def _sum_of_sequences(dtype: str) -> Callable[..., None]:
+    """Return the compiled sum over B."""
+    read, own = _array_types(dtype)
+    return _compiled(_over_sequences, read(3), own(2))
+
+
+def _array_types(dtype: str) -> tuple[Callable[[int], Any], Callable[[int], Any]]:
+    """Return the types of arrays of so many dimensions that are only read, and of those that are written to."""
     real = types.float32 if dtype == "f" else types.float64
-    row, rows = (types.Array(real, rank, "C", readonly=True) for rank in (1, 2))
-    own_row, own_rows = (types.Array(real, rank, "C") for rank in (1, 2))
-    arrays = ([rows, row, row, own_rows] if direction is _forward else
-              [rows, rows, rows, row, row, own_rows, own_row, own_row, own_row])
-    loop = direction(KINDS[activation], in_place)
+    return lambda rank: types.Array(real, rank, "C", readonly=True), lambda rank: types.Array(real, rank, "C")
+
+
+def _compiled(loop: Callable[..., None], *arguments: Any) -> Callable[..., None]:
     if numba.config.DISABLE_JIT:  # Numba's own switch, for debugging: the same text as plain Python
         return loop
     kernel = numba.njit(nogil=True, error_model="numpy")(loop)
     with suppress(Exception):  # no folder can be written to: compile for this process alone
         kernel._cache = CompiledCache(kernel.py_func)
-    kernel.compile(types.void(*arrays, real, *(types.intp,) * 4))
+    kernel.compile(types.void(*arguments))
     kernel.disable_compile()  # else it would compile anew for arrays that may be written to
     return kernel

@@ -28,6 +28,7 @@ from ..recurrence import RecurrenceGradients
 BLOCK_BYTES = 1 << 18  # of h in a block of steps: large enough to hide NumPy's overhead, small enough for the caches
 
 
+@np.errstate(all="ignore")
 def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
     """Return h (T, B, N), in `out` if given, which may be a itself; arguments as in `recurrence.forward`, validated."""
     h = np.empty(a.shape, a.dtype) if out is None else out
@@ -44,6 +45,7 @@ def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | 
     return h
 
 
+@np.errstate(all="ignore")
 def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array,
              activation: Activation, out: Array | None = None, db: Array | None = None) -> RecurrenceGradients:
     """Return (da, du, dh0), da in `out` if given, which may be dh itself; db (N,), if given, gets Σ_t Σ_b da."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import recurrence
 from ..activations import Activation
 from ..array_module import Array
 from ..recurrence import RecurrenceGradients
 
 
+@np.errstate(all="ignore")
 def forward(a: Array, u: Array, h0: Array, activation: Activation, out: Array | None = None) -> Array:
     """Return h (T, B, N), in `out` if given; arguments as in `recurrence.forward`."""
     return _put(recurrence.forward(a, u, h0, activation), out)
 
 
+@np.errstate(all="ignore")
 def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activation: Activation,
              out: Array | None = None, db: Array | None = None) -> RecurrenceGradients:
     """Return (da, du, dh0), da in `out` if given; db (N,), if given, gets Σ_t Σ_b da."""
