@@ -220,18 +220,16 @@ for name in ("du", "db", "dh0", "dW"):
     assert grads[name].item() == by_hand[name]
 
 # %% [markdown]
-# **Predict:** set $x_2 = -6$. Then $z_2 = -2 + 1.5$ is negative, and the ReLU is silent at step 2. What becomes of the
-# total derivative by $h_1$, and of $dh_0$?
+# **Predict:** set $x_2 = -6$. Then $z_2 = -2 + 1.5$ is negative, and the ReLU is silent at step 2. What becomes of
+# $g_1$, the total derivative by $h_1$, which was 1.6875? And of $dh_0$, which was 0.84375?
 
 # %%
 z_s, h_s, dh_s, silent = example(x_2=-6.0)
+partial, later = dh_s[0].item(), 0.5 * silent["dz"][1].item()
 print("h  ", h_s.ravel())
-print("dh ", dh_s.ravel())
-print("dz ", silent["dz"].ravel() + 0.0)                         # + 0.0 turns −0 into 0
-print("dh0", silent["dh0"].ravel())
-if z_s[1] <= 0:
-    assert silent["dz"][1] == 0
-    assert silent["dz"][0] == dh_s[0]
+print("g_1", partial + later, f"= {partial} + {later + 0.0}")     # (iii); + 0.0 turns −0 into 0
+print("dh0", silent["dh0"].item())
+assert (later == 0) == (z_s[1] <= 0).item()
 
 # %% [markdown]
 # A slope of 0 cuts the way. $h_1$ no longer reaches steps 2 and 3, so its total derivative is its partial one; what
@@ -379,30 +377,43 @@ ax.legend(loc="upper center")
 assert min(by_difference) > 10 * max(by_complex[8:])
 
 # %% [markdown]
-# Now all five gradients. What may differ is rounding, and it is bounded: along any path through the $T$ steps, forward
-# or back, real or complex, each step makes at most 20 roundings, the matrix products and sums some more, and each is at
-# most $2^{-53}$ of the same computation with every number taken absolute. (This is for piecewise linear $\sigma$, whose
-# slope has no rounding of its own.) `check` returns the largest error, in units of what is allowed.
+# Now all five gradients, and all their elements. What may differ is rounding, and it can be bounded:
+#
+# - one rounding changes a number by at most $2^{-53}$ of its size;
+# - on any path through the $T$ steps, forward, back and in complex numbers, there are at most 20 roundings a step, 20
+#   more for each element of $W$, and one for each element of $dh$, the terms of $J$;
+# - what is rounded is nowhere larger than in the same computation with every number replaced by its absolute value, in
+#   which nothing cancels.
+#
+# The product of the three is how far an element may be off. (This is for piecewise linear $\sigma$, whose slope has no
+# rounding of its own.)
 
 # %%
-def check(backward, on=standard, σ=σ):
+def allowed_error(dh, z, args, σ):
+    x, W, u, b, h0 = map(abs, args)
+    _, h = forward(x, W, u, b, h0, ir.ACTIVATIONS["identity"])   # without ReLU: nothing is cut off either
+    sizes = backward(abs(dh), z, h, x, W, u, h0, σ)              # the slopes stay: z is the real one
+    roundings = 20 * (len(dh) + W.size) + dh.size
+    return {name: roundings * 2.0**-53 * size for name, size in sizes.items()}
+
+
+# %% [markdown]
+# `check` takes a function such as `backward`, compares each of its gradients with the complex step of `forward`, and
+# returns the largest error, in units of what is allowed: at most 1 is right.
+
+# %%
+def check(candidate, on=standard, σ=σ):
     dh, args = on
     z, h = forward(*args, σ)
     x, W, u, _, h0 = args
-    H = forward(*map(abs, args), ir.ACTIVATIONS["identity"])[1]
-    got, size = backward(dh, z, h, x, W, u, h0, σ), right(abs(dh), z, H, *map(abs, (x, W, u, h0)), σ)
-    allowed = (20 * (len(dh) + W.size) + dh.size) * 2.0**-53
-    ratio = {}
+    got, allowed, ratio = candidate(dh, z, h, x, W, u, h0, σ), allowed_error(dh, z, args, σ), {}
     for k, name in enumerate(("dx", "dW", "du", "db", "dh0")):
-        def J(value, k=k):
+        def J(value, k=k):                                       # the loss, with argument k moved
             moved = [value if j == k else argument + 0j for j, argument in enumerate(args)]
             return (dh * forward(*moved, σ)[1]).sum()
-        want = ir.oracle.numerical.complex_step(J, args[k])
-        ratio[name] = (abs(got[name] - want) / (allowed * size[name] + 1e-300)).max()
+        error = abs(got[name] - ir.oracle.numerical.complex_step(J, args[k]))
+        ratio[name] = (error / (allowed[name] + 1e-300)).max()   # 0 / 0 is 0 here
     return ratio
-
-
-right = backward
 
 
 def show(ratio):
