@@ -54,7 +54,8 @@ print(f"∂h_T/∂u   = {du:.3g}")
 # ## ∂h_T/∂u is not bounded: it is 2.0e7
 #
 # $u$ acts at every step, each time on a state that may be large: $\partial h_T/\partial u = \sum_t u^{T-t} h_{t-1}$, a
-# sum of $T$ terms of size up to 7213. The bound that holds is $A\,G'_T + T |u|^{T-1} H_0$.
+# sum of $T$ terms of size up to 7213. Since $h_T = G_T$ here, it is the derivative of that sum,
+# $G'_T = \sum_{j<T} j\,u^{j-1}$. The bound that holds for any input is $A\,G'_T(|u|) + T |u|^{T-1} H_0$.
 
 # %%
 bounds = analysis.a_priori_bounds(T, u, A=1.0, D=1.0, loss="last")
@@ -100,7 +101,8 @@ print(f"curvature along u ÷ curvature along W              {at_5000.curvature_u
 #
 # Eq. 4 has one loss, at the last step. A language model has a loss at every step, and each sends its own gradient back.
 # With $\partial J/\partial h_t = 1$ at each step (the partial derivative, $dh_t$), what arrives at step $t$ is
-# $dz_t = \sum_{k \ge t} u^{k-t} = G_{T-t+1}$.
+# $dz_t = \sum_{k \ge t} u^{k-t} = G_{T-t+1}$. At the first step that is $G_T = 7213$, the same sum as $h_T$; to $h_0$ it
+# is one more factor, $dh_0 = u\,dz_1$.
 #
 # **Predict:** which of the two lines below is straight, and where is the larger one largest?
 
@@ -114,15 +116,16 @@ fig, ax = plt.subplots()
 ax.semilogy(np.arange(1, T + 1), dz_every[:, 0, 0], label="a loss at every step")
 ax.semilogy(np.arange(1, T + 1), dz_last[:, 0, 0], label="a loss at the last step alone")
 ax.set(xlabel="step t", ylabel="total gradient $dz_t$", ylim=(0.5, 3e4),
-       title=f"With a loss at every step the gradient grows to {dz_every[0, 0, 0]:.0f} on the way back")
+       title=f"Back to $h_0$, a loss at every step makes a gradient of {dh0_every[0, 0]:.0f}, not {dh0_last[0, 0]:.0f}")
 ax.legend(loc="center left")
 plt.show()
+print(f"dz_1 = {dz_every[0, 0, 0]:.0f}, dh_0 = u dz_1 = {u * dz_every[0, 0, 0]:.0f}; "
+      f"of the mean over the steps dh_0 would be {dh0_every[0, 0] / T:.1f}")
 print(f"by h_0: last step {dh0_last[0, 0]:.4f}, every step {dh0_every[0, 0]:.0f} (bound {float(summed.dh0):.0f})")
 print(f"by u:   last step {du:.2g}, every step {du_every[0]:.2g} (bound {float(summed.du):.2g})")
 
 # %% [markdown]
-# A loss that is the *mean* over steps divides by $T$, and is back at about 1.4. A sum is not. Which one a framework
-# takes is worth a look.
+# A loss that is the *mean* over steps divides all this by $T$. Which of the two a framework takes is worth a look.
 #
 # ## A negative u, and tanh, are milder, each in its own way
 #
@@ -159,6 +162,7 @@ ax.set(xlabel="step t", ylabel=r"$|\partial h_t/\partial u|$ of a tanh, $u = 1$"
        title=f"For tanh this is {sharp[-1]:.0f} at most at t = 5000, not 4999")
 ax.legend()
 plt.show()
+print(f"at t = {T}: the largest there is {sharp[-1]:.2f}, the bounds multiplied {T - 1}")
 
 # %% [markdown]
 # ## The lower end promises nothing to a tanh, nor to a ReLU that falls silent
@@ -180,6 +184,19 @@ print(*lines, sep="\n")
 #
 # Through $L$ layers a signal may wait in any of them, so many paths lead from $x_{T-k}$ to $h^L_T$:
 # $\binom{k+L-1}{L-1}$ of them, each with the factor $u^k$ (unit weights between the layers, everything active).
+# `stack_gradient` runs backpropagation through a stack and returns this derivative at every lag; `stack_bound` is what
+# it cannot exceed, whatever the input. Two layers, one neuron in each, $u$ at the bound, beside one layer:
+
+# %%
+for layers in (1, 2):
+    stack = [W] * layers, [np.array([u])] * layers
+    found = analysis.stack_gradient(*stack, lags=T - 1)[-1].item()                # at the largest lag
+    bound = analysis.stack_bound(*stack, lags=T - 1)[-1].item()
+    print(f"{layers} layer{'s' * (layers > 1)}: ∂h_T/∂x_1 found {found:.4g}   bound {bound:.4g}")
+    assert found <= bound                                                         # exactly: the bound is rounded up
+
+# %% [markdown]
+# The closed form, $\binom{k+L-1}{L-1} u^k$, needs no run.
 #
 # **Predict:** by how much must $|u|$ shrink for six layers and $T = 784$?
 
