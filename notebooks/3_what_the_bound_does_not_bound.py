@@ -101,8 +101,8 @@ print(f"curvature along u ÷ curvature along W              {at_5000.curvature_u
 #
 # Eq. 4 has one loss, at the last step. A language model has a loss at every step, and each sends its own gradient back.
 # With $\partial J/\partial h_t = 1$ at each step (the partial derivative, $dh_t$), what arrives at step $t$ is
-# $dz_t = \sum_{k \ge t} u^{k-t} = G_{T-t+1}$. At the first step that is $G_T = 7213$, the same sum as $h_T$; to $h_0$ it
-# is one more factor, $dh_0 = u\,dz_1$.
+# $dz_t = \sum_{k \ge t} u^{k-t} = G_{T-t+1}$. At the first step that is $G_T = 7213$, the same sum as $h_T$; to $h_0$
+# it is one more factor, $dh_0 = u\,dz_1$.
 #
 # **Predict:** which of the two lines below is straight, and where is the larger one largest?
 

@@ -28,6 +28,9 @@ eps = np.finfo(float).eps / 2                                    # unit roundoff
 # With $W_s$ invertible, $h_{s,t} = W_s W_f x_t + W_s\,\mathrm{diag}(u_f)\,W_s^{-1} h_{s,t-1}$, a linear RNN with
 # $W = W_s W_f$ and $U = W_s\,\mathrm{diag}(u_f)\,W_s^{-1}$ (Eq. 7 to 9). Read from right to left it is an
 # eigendecomposition: $u_f$ has the eigenvalues of $U$, $W_s$ its eigenvectors.
+#
+# From this Section 4 concludes, in our words: a linear RNN whose $U$ is diagonalizable *is* a two-layer IndRNN whose
+# second layer has the recurrent weight 0. It does not say whether the weights are real. We come back to that.
 
 # %%
 rng = np.random.default_rng(0)
@@ -98,9 +101,9 @@ plt.show()
 # %% [markdown]
 # There is a theorem behind the picture: for *any* $K$ real linear neurons in any number of layers, skip connections
 # included, every $K + 1$ successive steps after the impulse's own contain one with an error of at least
-# `rotation_gap`. So the paper's sentence needs complex weights, and perturbing $U$ does not help, since matrices near
-# one with complex eigenvalues have them too. (Given as many real neurons as steps, anything can be fitted, over those
-# steps.)
+# `rotation_gap`. So the statement of Section 4, that a linear RNN with a diagonalizable $U$ is a two-layer IndRNN, is
+# true of complex weights, and not of real ones. Perturbing $U$ does not help, since matrices near one with complex
+# eigenvalues have them too. (Given as many real neurons as steps, anything can be fitted, over those steps.)
 
 # %%
 errors = abs(fit - rotation)[1:]
