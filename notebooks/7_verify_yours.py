@@ -273,7 +273,8 @@ assert report.passed
 # them into a folder, for any language; `read_vectors` reads them, and checks that nothing in them was changed.
 
 # %%
-folder = Path(tempfile.mkdtemp())
+room = tempfile.TemporaryDirectory()                             # emptied in the last cell
+folder = Path(room.name)
 ir.oracle.write_vectors(folder)
 vectors = {vector.id: vector for vector in ir.oracle.read_vectors(folder)}
 long = vectors["relu-long"]                                      # 80 steps, |u| near 1
@@ -463,6 +464,9 @@ text = Path("../tests/examples/torch_autograd_function.py").read_text("utf-8")
 assert shell(folder) == 0
 (folder / "yours.py").write_text(text.replace("h_prev = torch.cat([h0[None], h[:-1]])", "h_prev = h"), "utf-8")
 assert shell(folder) == 1
+
+# %%
+room.cleanup()
 
 # %% [markdown]
 # ## What was shown
