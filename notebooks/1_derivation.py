@@ -325,7 +325,7 @@ assert np.array_equal(h, trace.h)
 assert np.array_equal(mine["dh0"], theirs.dh0)
 assert np.array_equal(mine["dz"], ir.recurrent_backward(dh, h, a, u, h0, "relu").da)
 
-# %%
+# %% tags=["varies"]
 def γ(n):
     return n * 2.0**-53 / (1 - n * 2.0**-53)
 

@@ -32,7 +32,7 @@ eps = np.finfo(float).eps / 2                                    # unit roundoff
 # From this Section 4 concludes, in our words: a linear RNN whose $U$ is diagonalizable *is* a two-layer IndRNN whose
 # second layer has the recurrent weight 0. It does not say whether the weights are real. We come back to that.
 
-# %%
+# %% tags=["varies"]
 rng = np.random.default_rng(0)
 N, M, T = 6, 3, 50
 U = rng.standard_normal((N, N))
@@ -54,7 +54,7 @@ assert np.linalg.norm(W_back - W, 2) <= allowed * np.linalg.norm(W, 2)
 # on the package's recurrence. And a count: with its biases, the RNN has $MN + N^2 + N$ numbers, the two layers
 # $MN + N^2 + 4N$.
 
-# %%
+# %% tags=["varies"]
 x, h0 = rng.standard_normal((T, 2, M)), rng.standard_normal((2, N))
 h, states = h0, []
 for x_t in x:
@@ -123,7 +123,7 @@ assert abs(pair[:, 0] - rotation).max() <= (4 * len(steps) + len(steps) * θ + 4
 # perturbs $U$ a little. The smaller the perturbation, the worse conditioned $W_s$, so rounding errors take over what
 # the perturbation saves.
 
-# %%
+# %% tags=["varies"]
 sizes = np.geomspace(1e-15, 1e-3, 25)
 fig, ax = plt.subplots()
 best = {}
@@ -141,7 +141,7 @@ print("least error:", ", ".join(f"size {n}: {e:.0e}" for n, e in best.items()), 
 # No digit need be lost: by the Schur form $U = QTQ^*$ every RNN is a *dense* stack of one-neuron IndRNN layers, each
 # fed by those before it a step late. $Q$ is unitary, so its condition number is 1. A defective $U$ of size 32:
 
-# %%
+# %% tags=["varies"]
 U32 = 0.5 * np.eye(32) + np.eye(32, k=1)
 W32, x32 = rng.standard_normal((32, 3)), rng.standard_normal((20, 1, 3))
 h, true = np.zeros((1, 32), np.longdouble), []
@@ -219,7 +219,7 @@ plt.show()
 # as they begin? We read $\partial h_T/\partial x_{T-k}$ from the explicit backward passes of the package: with $N$
 # copies of one sequence and the identity for a last cotangent, one pass returns the whole Jacobian, exactly.
 
-# %%
+# %% tags=["varies"]
 T, M, N = 400, 8, 32
 one = np.random.default_rng(0).standard_normal((T, 1, M))
 x = np.repeat(one, N, axis=1)                                    # sequence n has the cotangent of neuron n

@@ -43,7 +43,7 @@ for u in (0.9, 0.99, 0.999, 1.0):
 # [`presets.py`](../indrnn_np/experiments/presets.py) gives a reason for each number. The run ends once the mean loss of
 # 50 updates is below 0.003.
 
-# %%
+# %% tags=["varies"]
 configuration = presets.preset("adding", steps=T).replace(stop_below=0.003)
 room = tempfile.TemporaryDirectory()                             # emptied in the last cell
 folder = Path(room.name) / "run"
@@ -74,7 +74,7 @@ plt.show()
 # Here are the states of both layers over one test sequence, each neuron in units of its largest state. Dotted lines
 # stand at the two marked steps. **Predict:** at which steps will the second layer's states change?
 
-# %% picture="neurons.png"
+# %% picture="neurons.png" tags=["varies"]
 alone = neurons.one_neuron(learner)                              # used below: the best neuron of the second layer
 batch = next(learner.task.test_batches(20))
 h1, h2 = neurons.states(learner.model, learner.params, batch.x)  # (T, B, 32) each
@@ -103,7 +103,7 @@ print(f"silent throughout 20 sequences: {silent1.sum()} of the 32 neurons of lay
 # `analysis.memory_length` counts the steps until $|u|^k$ has fallen to $\varepsilon$, here 0.01. The first layer could
 # have learnt to remember and did not need to: to see the present marker takes no past.
 
-# %%
+# %% tags=["varies"]
 u1, u2 = (learner.params["layers"][number]["u"] for number in ("0", "1"))
 memory1, memory2 = (analysis.memory_length(u, 0.01) for u in (u1, u2))
 print(f"layer 1: |u| up to {np.abs(u1).max():.3f}, memory up to {memory1.max():.0f} steps")
@@ -123,7 +123,7 @@ assert np.isinf(memory2).all()
 #
 # **Predict:** how much worse than the whole network is it?
 
-# %%
+# %% tags=["varies"]
 print(f"neuron {alone.neuron}: y = {alone.alpha:.3f} h_T + {alone.beta:.3f}")
 print(f"error of the whole network {alone.whole_test_mse:.4f}, of this neuron by itself {alone.test_mse:.4f}")
 assert alone.test_mse < 0.005
@@ -141,7 +141,7 @@ assert alone.test_mse < 0.005
 #
 # **Predict:** where do they go?
 
-# %%
+# %% tags=["varies"]
 factor = 1.0                                                     # of the second layer's u, to the rate of 0.01
 free = configuration.replace(updates=100, stop_below=None, factors={**configuration.factors, "layers/1/u": factor})
 loose = training.Learner(free)
@@ -174,7 +174,7 @@ plt.show()
 # %% [markdown]
 # Some stay at 1 all the same. **Predict** from Eq. 4 what these neurons do.
 
-# %%
+# %% tags=["varies"]
 stayed = (np.array(path) == 1).all(axis=0)                       # at every update
 silent = (neurons.states(loose.model, loose.params, batch.x)[1] == 0).all(axis=(0, 1))
 print(f"u stayed at 1 in {stayed.sum()} of 32 neurons, of which silent: {silent[stayed].sum()}")

@@ -72,7 +72,7 @@ print(f"{rounds} rounds instead of {T} steps")
 # composing: the one in which an element passes up to $T - 1$ compositions.) Both take the slope as NumPy
 # computes it, hence the engine by name; what it is off by is an argument of the bound, and no question of order.
 
-# %%
+# %% tags=["varies"]
 scan = analysis.scan_backward(dh, h, a, u, h0, "tanh").da
 loop = ir.recurrent_backward(dh, h, a, u, h0, activation="tanh", engine="numpy").da
 allowed = analysis.scan_backward_error(dh, slope, u) + analysis.scan_backward_error(dh, slope, u, passed=np.arange(T))

@@ -249,7 +249,7 @@ assert "h" not in {finding.name for finding in report.findings}
 # A diagnosis is a mistake that predicts these numbers, on every case that was run. One case can fit several, which are
 # then all named; the more cases, the fewer causes.
 
-# %%
+# %% tags=["varies"]
 class Right(Projected):
     def carried(self, h):
         return h[-1]
@@ -357,7 +357,7 @@ def half_in_the_middle(x, W, u, b, h0):
 assert passes_the_usual_test(other_order)
 print("float16 in the middle passes the usual test:", passes_the_usual_test(half_in_the_middle))
 
-# %%
+# %% tags=["varies"]
 def verdict(layer, case):
     yours = ir.oracle.from_torch(lambda x, W, u, b, h0, activation: layer(x, W, u, b, h0))
     return ir.oracle.verify(yours, activations=("relu",), dtypes=("float32",), case=case)
@@ -449,7 +449,7 @@ print(len(exact_relu), "cases, equal in every bit")
 # finding and not the end. Below it is `python -m indrnn_np`, which is the same. First
 # [an example that is right](../tests/examples/torch_autograd_function.py), then the same file with `h` for $h_{t-1}$.
 
-# %%
+# %% tags=["varies"]
 def shell(folder):
     command = [sys.executable, "-m", "indrnn_np", "verify", "yours.py:candidate", "--case", "small",
                "--dtype", "float32"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,9 +23,24 @@ def build(room: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
                           text=True, check=False, env=os.environ | {"PYTHONWARNINGS": "default"})
 
 
+def room_with(room: Path) -> Path:
+    (room / "build.py").write_text((ROOM / "build.py").read_text("utf-8"), "utf-8")
+    return room
+
+
+@pytest.fixture(scope="module")
+def builder() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("build", ROOM / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.extra("notebooks")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_from_its_first_cell_to_its_last_and_is_the_one_committed(name: str) -> None:
+def test_a_notebook_runs_from_its_first_cell_to_its_last_and_says_what_is_committed(name: str) -> None:
     ran = build(ROOM, name)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -97,7 +114,7 @@ def test_cells_are_short() -> None:
 ])
 def test_the_check_fails_for_an_error_a_warning_an_address_and_a_pair_that_drifted(
         cells: str, complaint: str, tmp_path: Path) -> None:
-    (tmp_path / "build.py").write_text((ROOM / "build.py").read_text("utf-8"), "utf-8")
+    room_with(tmp_path)
     (tmp_path / "1_wrong.py").write_text(cells, "utf-8")
     empty = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
     (tmp_path / "1_wrong.ipynb").write_text(empty, "utf-8")
@@ -111,14 +128,59 @@ def test_the_check_names_a_notebook_that_was_never_built_and_leaves_nothing_behi
     room, scratch = tmp_path / "room", tmp_path / "scratch"
     room.mkdir()
     scratch.mkdir()
-    (room / "build.py").write_text((ROOM / "build.py").read_text("utf-8"), "utf-8")
+    room_with(room)
     (room / "1_new.py").write_text("# %%\nimport tempfile\nassert tempfile.mkdtemp()\n", "utf-8")
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.setenv(name, str(scratch))
     ran = build(room)
     assert ran.returncode == 1
-    assert "1_new.ipynb has other cells" in ran.stdout
+    assert "1_new.ipynb has other cells" in ran.stderr
     assert not list(scratch.iterdir())
     (room / "1_new.py").write_text("# %%\nassert False\n", "utf-8")
     monkeypatch.setenv("PYTHONOPTIMIZE", "1")
     assert "AssertionError" in build(room).stderr
+
+
+@pytest.mark.parametrize(("committed", "now", "otherwise", "where_numbers_vary"), [
+    ("error 0.25 of T", "error  0.26\nof T", False, False),      # 4 %, and spaces
+    ("error 0.25", "error 0.27", True, False),                   # 8 %
+    ("error 1e-16", "error 2e-16", True, False),
+    ("u = 1.5", "u = -1.5", True, False),
+    ("7213 steps", "7214 steps", False, False),
+    ("inf and nan", "inf and nan", False, False),
+    ("inf steps", "3 steps", True, False),
+    ("nan", "3", True, False),
+    ("layer 1 picks", "layer 1 adds", True, True),
+    ("u = [1. 2.]", "u = [1. 2. 3.]", True, True),
+    ("dx right", "dx WRONG", True, True),
+    ("something", "", True, True),
+])
+def test_outputs_agree_if_their_words_do_and_their_numbers_to_5_percent(
+        builder: ModuleType, committed: str, now: str, otherwise: bool, where_numbers_vary: bool) -> None:
+    assert builder.says_otherwise(now, committed, varies=False) == otherwise
+    assert builder.says_otherwise(now, committed, varies=True) == where_numbers_vary
+
+
+@pytest.mark.extra("notebooks")
+def test_the_check_compares_outputs_and_goes_on_where_one_notebook_fails(tmp_path: Path) -> None:
+    room_with(tmp_path)
+    for name, mark, code in (("1_moved", "", "print('error', 0.25)"), ("2_raises", "", "1 / 0"),
+                             ("3_varies", ' tags=["varies"]', "print('error', 0.25)")):
+        (tmp_path / f"{name}.py").write_text(f"# %%{mark}\n{code}\n", "utf-8")
+        cell = {"cell_type": "code", "execution_count": 1, "id": "cell-0", "source": code,
+                "metadata": {"tags": ["varies"]} if mark else {},
+                "outputs": [{"name": "stdout", "output_type": "stream", "text": "error 0.5\n"}]}
+        book = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(book), "utf-8")
+    ran = build(tmp_path)
+    assert ran.returncode == 1
+    assert ran.stdout.endswith("failed: 1_moved, 2_raises\n"), ran.stdout + ran.stderr
+    assert "1_moved.ipynb, cell-0: the committed output is\nerror 0.5\n\nand now it is\nerror 0.25" in ran.stderr
+    assert "ZeroDivisionError" in ran.stderr
+
+
+def test_a_notebook_that_is_not_there_is_named_with_those_that_are() -> None:
+    ran = build(ROOM, "8_more", NAMES[0])
+    assert ran.returncode == 2
+    assert f"no notebook 8_more; there are {', '.join(NAMES)}\n" in ran.stderr
+    assert "[]" not in ran.stderr
