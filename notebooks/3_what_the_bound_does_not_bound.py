@@ -303,7 +303,7 @@ def by_u_and_b(u, b, inside):
 
 
 whole = by_u_and_b(1.02, 0.01, inside=False)[0]
-print(f"du unclipped {whole:.0f}, clipped inside {by_u_and_b(1.02, 0.01, inside=True)[0]:.0f}, "
+print(f"T = {n}, u = 1.02: du unclipped {whole:.0f}, clipped inside {by_u_and_b(1.02, 0.01, inside=True)[0]:.0f}, "
       f"clipped after {analysis.clip_by_value(np.array([whole]), limit)[0]:.0f}")
 
 # %% [markdown]

@@ -208,6 +208,10 @@ ax.set(yticks=range(len(errors)), yticklabels=errors, ylim=(-0.5, 4.5), xlim=(5e
 solved = {name for name, values in errors.items() if max(values) < 0.01}
 assert solved == {"LSTM, chrono", "IndRNN, 2 layers"}
 plt.show()
+at_5000 = next(row for row in rows if row["steps"] == 5000 and row["called"] == "Plain, 2 layers")
+size = at_5000["options"]
+print(f"T = 5000: an IndRNN, {size['layers']} layers of {size['hidden']}, u = {size['last_u']:.0f} in the last, "
+      f"errs by {max(at_5000['values']):.4f} at most, from {len(at_5000['seeds'])} seeds; always 1 by {1 / 6:.3f}")
 
 # %% [markdown]
 # ## Why: what an LSTM keeps before it has learnt anything
