@@ -44,7 +44,7 @@ def _of_rows_apart(step: Callable[..., None]) -> Callable[..., None]:
     where there are fewer it computes one column after the other. Numba makes it for its own parallel loops.
     """
     compiled = _inlined(step)
-    if not numba.config.DISABLE_JIT:
+    with suppress(AttributeError):  # a Numba that hides this from us, or is switched off: slower then, and as right
         flags_of = compiled._compiler._customize_flags
 
         def with_the_promise(flags: Any) -> Any:
