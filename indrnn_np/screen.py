@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -21,22 +21,22 @@ from .oracle.verification import CHECKS
 
 Item = TypeVar("Item")
 TIMEOUT = 60.0  # seconds that one call of a target may take, if nothing is said
+COLUMNS = 80  # that every table fits, and takes
 _HEADINGS = {"specification": "specifi-\ncation", "complex step": "complex\nstep", "exact vectors": "exact\nvectors"}
 
 
 def verification(reports: Sequence[tuple[installation.Row, Report]]) -> None:
     """Print a line for each implementation, activation and dtype: the largest error of each check."""
     table = _table("Largest error ÷ allowed error (at most 1 is right); exact vectors: every bit")
-    for heading in ("engine", "activation", "dtype"):
-        table.add_column(heading, no_wrap=True)
-    for check in CHECKS:
-        table.add_column(_HEADINGS.get(check.name, check.name), justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, min_width=5)
+    _words(table, "engine", "activation")
+    table.add_column("dtype", no_wrap=True)
+    _numbers(table, *(_HEADINGS.get(check.name, check.name) for check in CHECKS))
+    table.add_column("", no_wrap=True)
     for row, report in reports:
         cells = [_cell(report, check.name) for check in CHECKS]
         table.add_row(row.implementation, row.activation, row.dtype, *cells,
                       "[green]ok[/]" if report.passed else "[red]WRONG[/]")
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     tensors = sum(len(report.judgements) for _, report in reports)
     loosely = sum(report.not_judged for _, report in reports)
@@ -65,9 +65,28 @@ def findings(reports: Sequence[tuple[installation.Row, Report]], options: argpar
         console.print(sentence, soft_wrap=True)
 
 
+def _console() -> Console:
+    """Return a console of at least COLUMNS: a narrower terminal breaks the lines itself, and cuts nothing."""
+    console = Console(highlight=False)
+    console.width = max(console.width, COLUMNS)
+    return console
+
+
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
                  collapse_padding=True)
+
+
+def _words(table: Table, *headings: str) -> None:
+    """Add columns that give way where a line is full: they go on below."""
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+
+
+def _numbers(table: Table, *headings: str) -> None:
+    """Add columns that never give way."""
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
 
 
 def _cell(report: Report, check: str) -> str:
@@ -84,8 +103,7 @@ def bounds(ends: tuple[float, float], memory: tuple[float, float], options: argp
     (low, high), (T, ε, γ) = ends, (options.steps, options.epsilon, options.gamma)
     shortest, longest = (f"{steps:.0f}" if steps < math.inf else "never" for steps in memory)
     table = _table(f"Table 1 for T = {T}, {options.activation}: sup|σ'| = {L:g}")
-    for heading in ("", "|u|", "sup|∂h_T/∂h_0|", f"steps until it is {ε:g}"):
-        table.add_column(heading, overflow="fold")
+    _words(table, "", "|u|", "sup|∂h_T/∂h_0|", f"steps until it is {ε:g}")
     if ε > 0:
         table.add_row("short-term", f"below {low!r}", f"below {ε:g}", f"at most {T}")
     if low <= high:
@@ -93,7 +111,7 @@ def bounds(ends: tuple[float, float], memory: tuple[float, float], options: argp
     if γ < math.inf:
         table.add_row("exploding", f"above {high!r}", f"above {γ:g}",
                       longest if longest == "never" else f"at least {longest}")
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     sentences = []
     if γ < math.inf:
@@ -112,12 +130,12 @@ def measurement(outcome: Result) -> None:
     table = _table(f"The {outcome.subject}, {outcome.activation}, float32, T={T} B={B} N={N}, {outcome.cores} core(s); "
                    "medians of a run")
     peer = (outcome.fastest_peer() or "peer").removesuffix(", both")
-    for heading in ("", "ms", "÷ copy of h", "÷ footprint", f"speed ÷ {peer}"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    _words(table, "")
+    _numbers(table, "ms", "÷ copy of h", "÷ footprint", f"speed ÷\n{peer}")
     for name, seconds in outcome.seconds.items():
         table.add_row(name, f"{1e3 * seconds:.3g}", f"{outcome.copies(name):.1f}", f"{outcome.to_limit(name):.2f}",
                       _times(outcome.speedup(name)))
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     console.print("Footprint: a copied to h, dh and h added to da, all that both directions must move, new memory.")
     for engine, peak in outcome.peak.items():
@@ -130,16 +148,17 @@ def suite(found: Suite) -> None:
     results, growth, first = found
     fastest = engines.on_the_cpu()[-1]
     table = _table(f"Engine {fastest}, forward and backward, float32; medians of a run")
-    for heading in ("", "T, B, N", "σ", "cores", "÷ foot-\nprint", "speed ÷\npeer", "limit ÷\npeer",
-                    "numpy ÷\nPyTorch", "peak"):
-        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    _words(table, "")
+    table.add_column("T, B, N", no_wrap=True)
+    _words(table, "σ")
+    _numbers(table, "cores", "÷ foot-\nprint", "speed ÷\npeer", "limit ÷\npeer", "numpy ÷\nPyTorch", "peak")
     for result in results:
         best = f"{fastest}, both"
         table.add_row(result.subject, ",".join(map(str, result.shape)), result.activation, str(result.cores),
                       f"{result.to_limit(best):.2f}", _times(result.speedup(best)), _times(result.limit_to_peer()),
                       _times(result.speedup("numpy, both", LOOP)),
                       f"{result.peak[fastest]:.2f}")
-    console = Console(highlight=False)
+    console = _console()
     console.print(table)
     for line in growth:
         sizes = ", ".join(f"{cost:.2f}" for cost in line.nanoseconds)
@@ -153,16 +172,32 @@ def suite(found: Suite) -> None:
 
 def sheets(all_sheets: Iterable[gpu_report.Sheet]) -> None:
     """Print tables that are already words."""
-    console = Console(highlight=False)
+    console = _console()
     for sheet in all_sheets:
         if sheet.headings:
             table = _table(sheet.title)
-            for k, heading in enumerate(sheet.headings):
-                table.add_column(heading, justify="left" if k < 2 else "right", no_wrap=True)
+            _words(table, *sheet.headings[:2])
+            _numbers(table, *sheet.headings[2:])
             for row in sheet.rows:
                 table.add_row(*row)
             console.print(table)
         console.print(*filter(None, sheet.notes), "", sep="\n", markup=False, soft_wrap=True)
+
+
+def sweep(name: str, rows: Iterable[dict[str, Any]]) -> None:
+    """Print a line for each configuration: what its seeds reached."""
+    table = _table(name)
+    _words(table, "task")
+    _numbers(table, "T")
+    _words(table, "model")
+    _numbers(table, "median")
+    _words(table, "each seed")
+    for row in rows:
+        values = ", ".join("–" if value is None else f"{value:.3g}" for value in row["values"])
+        ends = "".join(f"; {end}: {len(row[end])}" for end in ("diverged", "failed") if row[end])
+        table.add_row(row["task"], str(row["steps"] or "–"), row["called"],
+                      "–" if row["median"] is None else f"{row['median']:.3g}", values + ends)
+    _console().print(table)
 
 
 def _show_left_out(results: Sequence[Result]) -> None:

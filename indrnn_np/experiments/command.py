@@ -12,11 +12,11 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .. import __version__, screen
 from ..analysis import _checks
 
 RUNS = Path("runs")  # in the current folder, unless --folder says otherwise
@@ -129,7 +129,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         print(json.dumps({"name": options.name, "folder": str(root), "rows": rows, "plot": plot,
                           "version": __version__}))
     else:
-        _show_sweep(options.name, rows)
+        screen.sweep(options.name, rows)
         print(f"In {root}: table.json, a folder of each run" + (f", {Path(plot).name}." if plot else
                                                                 f". No plot: {why}"))
     for configuration, result in zip(configurations, results, strict=True):
@@ -185,22 +185,6 @@ def _score(task: str, result: dict[str, Any]) -> str:
     if task == "ptb-words":
         return f"Test perplexity {math.exp(result['test_loss']):.2f}"
     return f"Test accuracy {100 * result['test_accuracy']:.2f} %"
-
-
-def _show_sweep(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Print a line for each configuration: what its seeds reached."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    table = Table(title=name, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in ("task", "T", "model", "median", "each seed"):
-        table.add_column(heading, justify="right" if heading in ("T", "median") else "left")
-    for row in rows:
-        values = ", ".join("–" if value is None else f"{value:.3g}" for value in row["values"])
-        ends = "".join(f"; {end}: {len(row[end])}" for end in ("diverged", "failed") if row[end])
-        table.add_row(row["task"], str(row["steps"] or "–"), row["called"],
-                      "–" if row["median"] is None else f"{row['median']:.3g}", values + ends)
-    Console(highlight=False).print(table)
 
 
 class _Bar:

@@ -251,8 +251,9 @@ class Report:
                 row = cells.setdefault(j.case, {})
                 row[j.name] = max(row.get(j.name, j), j, key=lambda each: (not each.right, each.judged, each.ratio))
         wide = max(map(len, cells), default=0)
-        return [f"{'case':<{wide}}" + "".join(f"{name:>9}" for name in names),
-                *(f"{case:<{wide}}" + "".join(f"{_cell(row.get(name)):>9}" for name in names)
+        each = min(9, max(7, (80 - wide) // len(names)))  # at least a WRONG and two blanks
+        return [f"{'case':<{wide}}" + "".join(f"{name:>{each}}" for name in names),
+                *(f"{case:<{wide}}" + "".join(f"{_cell(row.get(name)):>{each}}" for name in names)
                   for case, row in cells.items())]
 
     def __str__(self) -> str:
