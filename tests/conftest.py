@@ -7,6 +7,7 @@ import os
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes: threads of each would wait for those of the others
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import tempfile
 from importlib.util import find_spec
 from shutil import which
 from typing import Any
@@ -36,6 +37,14 @@ def no_long_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     shorter = {id: recipe for id, recipe in STANDARD.items() if recipe.T < 2000}
     specification = verification.SPECIFICATION._replace(cases=verification._from(shorter, HALF_STANDARD))
     monkeypatch.setattr(verification, "CHECKS", (specification, *verification.CHECKS[1:]))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give all processes of the session one folder for what they compile with g++."""
+    if "CUDA_ON_CPU" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="cuda-on-cpu-")
+        os.environ["CUDA_ON_CPU"] = folder.name
+        config.add_cleanup(lambda: (os.environ.pop("CUDA_ON_CPU"), folder.cleanup()))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,7 @@
 """CuPy's RawModule for machines without a GPU: the same source, compiled by g++ behind `cuda_on_cpu.h`.
 
-Compiled kernels are kept for the life of the process, or longer in a folder that CUDA_ON_CPU names. What a kernel does
-with its pointers is not checked, as on a GPU; built with a sanitizer it is.
+Compiled kernels are kept for the life of the process, or in a folder that CUDA_ON_CPU names, which several processes
+may share. What a kernel does with its pointers is not checked, as on a GPU; built with a sanitizer it is.
 """
 
 from __future__ import annotations
@@ -91,10 +91,12 @@ def compiled(code: str, options: tuple[str, ...], flags: tuple[str, ...]) -> Pat
     text = "\n".join((f'#include "{HEADER}"', code, *(f"EXPORT({name})" for name in kernels(code)), ""))
     stem = folder() / hashlib.sha256(repr((text, defines, flags)).encode()).hexdigest()[:24]
     if not (library := stem.with_suffix(".so")).exists():
-        stem.with_suffix(".cpp").write_text(text, "utf-8")
+        mine = stem.with_name(f"{stem.name}-{os.getpid()}.cpp")  # another process may be at the same
+        mine.write_text(text, "utf-8")
         command = ["g++", *defines, "-fPIC", "-shared", "-ffp-contract=off", *WARNINGS, *flags,
-                   str(stem.with_suffix(".cpp")), "-o", str(library)]
+                   str(mine), "-o", str(mine.with_suffix(".so"))]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         if result.returncode:
             raise RuntimeError(f"g++ failed:\n{result.stderr}")
+        mine.with_suffix(".so").replace(library)
     return library

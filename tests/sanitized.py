@@ -59,6 +59,8 @@ class Case(NamedTuple):
 def last_words(cases: Sequence[Case], flags: tuple[str, ...]) -> list[str]:
     """Run each case, and return what it said on the way to its end: nothing, where all is well."""
     environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    if all(case.change for case in cases):  # where a mistake is that was planted, in which line, need not be looked up
+        environment |= {name: f"{ENVIRONMENT[name]}:symbolize=0" for name in ("ASAN_OPTIONS", "TSAN_OPTIONS")}
     if (library := LIBRARIES[flags]) is not None:
         where = subprocess.run(["g++", f"-print-file-name={library}"], capture_output=True, text=True, check=True)
         environment["LD_PRELOAD"] = os.path.realpath(where.stdout.strip())
@@ -123,8 +125,9 @@ def run_far(case: Case, shape: tuple[int, ...]) -> None:
     arrays = {name: sparse(size, case.dtype) for name, size in shapes(shape).items()}
     tails = {name: whole(last(array), seed) for seed, (name, array) in enumerate(arrays.items())}
     a, dh, h, u, h0, _ = tails.values()
-    want = ([ir.recurrent_forward(a, u, h0, case.activation)] if case.direction == "forward" else
-            ir.recurrent_backward(dh, h, a, u, h0, case.activation))
+    how = case.activation, "numpy"  # such numbers are the same in any engine; this one needs no compiler's library
+    want = ([ir.recurrent_forward(a, u, h0, *how)] if case.direction == "forward" else
+            ir.recurrent_backward(dh, h, a, u, h0, *how))
     found = launch(case, **{name: fake_cupy.lying_as(array) for name, array in arrays.items()})
     for got, right in zip(found, want, strict=True):
         assert last(got).get().tobytes() == right.tobytes(), (last(got), right)
