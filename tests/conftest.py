@@ -14,10 +14,11 @@ from typing import Any
 
 import hypothesis
 import pytest
+import remembering
 from tally import SUMMARIES
 
 from indrnn_np.array_module import require_cupy
-from indrnn_np.oracle import verification
+from indrnn_np.oracle import references, verification
 from indrnn_np.oracle.inputs import HALF_STANDARD, STANDARD
 
 MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib", "cuda13": "cupy",
@@ -26,6 +27,15 @@ MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib"
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the oracle remember what it expects of a case, for tests of what is around it."""
+    monkeypatch.setattr(verification, "CHECKS", tuple(map(remembering.check, verification.CHECKS)))
+    for name in ("SPECIFICATION", "COMPLEX_STEP"):
+        monkeypatch.setattr(verification, name, remembering.check(getattr(verification, name)))
+    monkeypatch.setattr(references, "specification", remembering.remembering(references.specification))
 
 
 @pytest.fixture

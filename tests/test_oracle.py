@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import remembering
 from every_engine import EVERY
 from mutants import MUTANTS, Mutant, build
 
@@ -14,7 +15,22 @@ import indrnn_np as ir
 from indrnn_np.oracle import candidates, installation, references, verification
 from indrnn_np.oracle.inputs import STANDARD, Case
 from indrnn_np.oracle.report import judge
-from indrnn_np.oracle.verification import CHECKS, Check
+from indrnn_np.oracle.verification import Check
+
+pytestmark = pytest.mark.usefixtures("remembered")
+CHECKS = tuple(map(remembering.check, verification.CHECKS))
+SPECIFICATION, _, _, EQUATION_4 = CHECKS
+
+
+def test_what_is_remembered_is_what_is_computed_of_that_case_and_that_h() -> None:
+    cases = [case for case in SPECIFICATION.cases("tanh", "float32") if case.id in ("small", "fewer-inputs")]
+    for check in (SPECIFICATION, EQUATION_4):
+        computed = check.expected.of
+        for case in cases * 2:
+            for came in (case.dh, -case.dh):  # any h
+                for ours, theirs in zip(check.expected(case, came), computed(case, came), strict=True):
+                    assert ours.keys() == theirs.keys()
+                    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
 def caught(mutant: Mutant, activation: str, check: Check) -> bool:
