@@ -93,7 +93,7 @@ def resolve(activation: str | Activation) -> Activation:
         return ACTIVATIONS[activation]
     if match := re.fullmatch(r"leaky_relu\(([-+.\w]+)\)", activation):
         return leaky_relu(_number(match[1]))
-    near = get_close_matches(activation, ACTIVATIONS, n=1)
+    near = get_close_matches(activation.lower(), ACTIVATIONS, n=1)  # "ReLU", as PyTorch has it
     raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}; got {activation!r}."
                      + (f" Did you mean {near[0]!r}?" if near else ""))
 

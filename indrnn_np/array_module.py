@@ -96,7 +96,16 @@ def _device(name: str, value: object) -> str:
                         f"arithmetic would change the result. Pass np.asarray({name}).")
     if isinstance(value, np.ndarray):
         return "the CPU"
-    raise TypeError(f"{name}: expected a NumPy or CuPy array; got {_kind(value)}.")
+    raise TypeError(f"{name}: expected a NumPy or CuPy array; got {_kind(value)}.{_remedy(name, value)}")
+
+
+def _remedy(name: str, value: object) -> str:
+    """Say how it becomes an array, where there is a way."""
+    if type(value).__module__.partition(".")[0] == "torch":
+        return f" Pass {name}.numpy(force=True)."
+    if isinstance(value, list | tuple | int | float) or hasattr(value, "__array__"):
+        return f" Pass np.asarray({name}, dtype), with the dtype of the others."
+    return ""
 
 
 def _kind(value: object) -> str:

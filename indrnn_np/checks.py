@@ -60,6 +60,9 @@ def once_per_kind(check: Callable[P, R]) -> Callable[P, R]:
 
 def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> Any:
     """Check the arguments of one layer, Eq. 2; return their array namespace."""
+    if isinstance(b, str):
+        raise TypeError(f"b: expected the bias (N,) or None; got the text {b!r}. An activation is given by its name: "
+                        f"activation={b!r}.")
     xp = _one_kind(REAL + COMPLEX, ("b", "h0"), x=x, W=W, u=u, b=b, h0=h0)
     _time_major("x", x, "(T, B, M)")
     _, B, M = x.shape
@@ -133,11 +136,12 @@ def _one_kind(dtypes: tuple[str, ...], optional: tuple[str, ...], **arrays: Any)
     given = {name: array for name, array in arrays.items() if array is not None or name not in optional}
     xp = array_module.of(**given)
     first, dtype = "", ""
-    for name, array in given.items():
-        came = array.dtype.name if array.dtype.isnative else array.dtype.str
+    came_as = {name: array.dtype.name if array.dtype.isnative else array.dtype.str for name, array in given.items()}
+    for name, came in came_as.items():
         if came not in dtypes:
+            others = next((other for other in came_as.values() if other in dtypes), "float32")
             raise TypeError(f"{name}: expected dtype {' or '.join(dtypes)}; got {came}. "
-                            f"Convert it: {name}.astype('float32').")
+                            f"Convert it: {name}.astype({others!r}).")
         if dtype and came != dtype:
             raise TypeError(f"{name}: expected dtype {dtype}, as {first} has it; got {came}. "
                             "All arrays of a call share one dtype.")
@@ -170,4 +174,7 @@ def _recurrent_weight(u: Array, N: int, of: str) -> None:
 
 def _expect(name: str, array: Array | None, shape: tuple[int, ...], meaning: str) -> None:
     if array is not None and array.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, {meaning}; got {array.shape}.")
+        hint = ""
+        if len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2]):
+            hint = f" It looks batch-first; time comes first: {name}.swapaxes(0, 1)."
+        raise ValueError(f"{name}: expected shape {shape}, {meaning}; got {array.shape}.{hint}")

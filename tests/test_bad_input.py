@@ -13,6 +13,7 @@ T, B, M, N = 7, 2, 3, 5
 ARRAYS = {"x": np.ones((T, B, M)), "W": np.ones((N, M)), "u": np.ones(N), "b": np.ones(N), "h0": np.ones((B, N)),
           "dh": np.ones((T, B, N)), "a": np.ones((T, B, N)), "h": np.ones((T, B, N))}
 
+Foreign = type("Foreign", (), {"__module__": "torch"})
 LONGER = np.ones((T + 1, B, N))
 
 
@@ -57,7 +58,7 @@ def backward(dh: Any) -> ir.Gradients:
     (lambda: layer(h0=np.ones(N)), "h0: expected shape (2, 5), an initial state per sequence"),
     (lambda: layer(h0=np.ones((1, B, N))), "h0: expected shape (2, 5)"),
     (lambda: backward(np.ones((B, T, N))), "dh: expected shape (7, 2, 5), one cotangent per state (T, B, N); got "
-                                           "(2, 7, 5)."),
+                                           "(2, 7, 5). It looks batch-first; time comes first: dh.swapaxes(0, 1)."),
     (lambda: recurrent_forward(a=np.ones((T, N))), "a: expected 3 dimensions, time-major (T, B, N); got shape (7, 5)."),
     (lambda: recurrent_forward(u=np.ones((N, N))), "u: expected shape (5,)"),
     (lambda: recurrent_backward(dh=np.ones((T, B, 1))), "dh: expected shape (7, 2, 5), as h has it; got (7, 2, 1)."),
@@ -85,7 +86,13 @@ def backward(dh: Any) -> ir.Gradients:
     (lambda: recurrent_backward(h=np.ones((T, B, N), np.float32)), "expected dtype float32, as h has it; got float64"),
     (lambda: heart(a=np.ones((T, B, N), bool)), "a: expected dtype float32 or float64 or"),
     # not arrays
-    (lambda: layer(x=[[[1.0]]]), "x: expected a NumPy or CuPy array; got list."),
+    (lambda: layer(x=[[[1.0]]]), "x: expected a NumPy or CuPy array; got list. Pass np.asarray(x, dtype)"),
+    (lambda: layer(x=Foreign()), "x: expected a NumPy or CuPy array; got torch.Foreign. Pass x.numpy(force=True)."),
+    (lambda: layer(b="tanh"), "b: expected the bias (N,) or None; got the text 'tanh'. An activation is given by its "
+                              "name: activation='tanh'."),
+    (lambda: layer(u=np.ones(N, int)), "u: expected dtype float32 or float64 or complex64 or complex128; got int64. "
+                                       "Convert it: u.astype('float64')."),
+    (lambda: layer(activation="ReLU"), "got 'ReLU'. Did you mean 'relu'?"),
     (lambda: layer(u=1.0), "u: expected a NumPy or CuPy array; got float."),
     (lambda: layer(x=np.ma.ones((T, B, M))), "x: expected a plain array; got MaskedArray"),
     (lambda: backward(None), "dh: expected a NumPy or CuPy array; got NoneType."),
