@@ -189,6 +189,46 @@ def test_nothing_that_is_refused_is_remembered_as_let_in() -> None:
                 ir.recurrent_forward(*call)
 
 
+def test_only_arrays_names_and_none_of_the_plain_kinds_are_remembered(monkeypatch) -> None:
+    """A subclass may compare and compute by rules of its own, and two activations of a user may share a name."""
+    class Name(str):
+        pass
+
+    class Mine(np.ndarray):
+        pass
+
+    looked_at = []
+    whole = ir.checks.recurrence
+    monkeypatch.setattr(ir.checks, "recurrence", lambda *a, **b: looked_at.append(1) or whole(*a, **b))
+    a, u = np.ones((9, 4, 13)), np.ones(13)
+    calls = ((a, u, None, Name("relu"), "numpy"), (a, u, None, "relu", Name("numpy")),
+             (a.view(Mine), u, None, "relu", "numpy"), (a, u.view(Mine), None, "relu", "numpy"))
+    for call in calls * 2:
+        ir.recurrent_forward(*call)
+    assert len(looked_at) == len(calls) * 2
+    twice, thrice = (ir.Activation("mine", lambda z, k=k: k * z, lambda z, k=k: k + 0 * z) for k in (2, 3))
+    assert ir.recurrent_forward(a[:1], u, None, twice)[0, 0, 0] == 2
+    assert ir.recurrent_forward(a[:1], u, None, thrice)[0, 0, 0] == 3
+
+
+def test_the_names_of_arguments_are_part_of_the_kind_of_a_call() -> None:
+    check = ir.checks.once_per_kind(lambda **arrays: list(arrays))
+    assert check(a=np.ones(1)) == ["a"]
+    assert check(h=np.ones(1)) == ["h"]
+
+
+@pytest.mark.parametrize(("call", "reusable", "name"), [
+    (recurrent_forward, "a", "u"), (recurrent_forward, "a", "h0"), (recurrent_backward, "dh", "h"),
+    (recurrent_backward, "dh", "a"), (recurrent_backward, "dh", "u"), (recurrent_backward, "dh", "h0")])
+def test_a_buffer_may_share_memory_with_nothing_that_is_read_again(call: Any, reusable: str, name: str) -> None:
+    buffer = np.ones((T, B, N))
+    shared = {"u": buffer[0, 0], "h0": buffer[-1]}.get(name, buffer)
+    expected = f"out: expected memory of its own, or {reusable} itself; got some that {name} uses."
+    for given in ({name: shared}, {name: shared, reusable: buffer}):
+        with pytest.raises(ValueError, match=expected):
+            call(**given, out=buffer)
+
+
 def test_only_so_many_kinds_of_call_are_remembered(monkeypatch) -> None:
     monkeypatch.setattr(ir.checks, "KINDS", 2)
     asked = []

@@ -128,6 +128,41 @@ def test_the_chooser_takes_the_fastest_engine_that_can() -> None:
     assert ir.recurrent_forward(a + 0j, u + 0j).dtype == np.complex128
 
 
+def test_an_activation_of_a_user_runs_as_it_is_also_under_a_name_of_the_library() -> None:
+    a, u = np.full((1, 1, 3), 2.0), np.zeros(3)
+    for name in ir.ACTIVATIONS:
+        cube = ir.Activation(name, lambda z: z**3, lambda z: 3 * z**2)
+        assert ir.engines.choose(None, a, cube) == "reference"
+        assert np.array_equal(ir.recurrent_forward(a, u, activation=cube), a**3)
+        with pytest.raises(ValueError, match=r"engine: 'numpy' does not run the activation"):
+            ir.engines.choose("numpy", a, cube)
+
+
+@pytest.mark.parametrize("engine", EVERY)
+def test_inf_and_nan_flow_in_silence_whatever_the_caller_wants_to_hear_of_numpy(engine: str) -> None:
+    """In the recurrence and in the affine map, forward and backward; the specification has more to run."""
+    mine = ir.Activation("mine", lambda z: 1 / np.sqrt(z), lambda z: np.log(z))
+    more = ((*installation.DTYPES, "complex64", "complex128"), (*installation.NAMES, mine))
+    for dtype in more[0] if engine == "reference" else installation.DTYPES:
+        a, dh, x, u, W, h0 = drawn_at_the_limits(dtype, (9, 2, 6), (9, 2, 6), (9, 2, 4), (6,), (6, 4), (2, 6))
+        for activation in more[1] if engine == "reference" else installation.NAMES:
+            with np.errstate(all="raise"):
+                h = ir.recurrent_forward(a, u, h0, activation, engine)
+                ir.recurrent_backward(dh, h, a, u, h0, activation, engine)
+                ir.backward(dh, ir.forward(x, W, u, u, h0, activation, engine))
+            assert np.isnan(h).any()
+
+
+def drawn_at_the_limits(dtype: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Draw arrays of 0, −1, the smallest and largest numbers, infinities and NaN."""
+    rng, info = np.random.default_rng(0), np.finfo(dtype)
+    numbers = np.array([0, -1, info.tiny, info.max, np.inf, -np.inf, np.nan], dtype)
+    arrays = [rng.choice(numbers, shape) for shape in shapes]
+    for array in arrays if info.dtype != dtype else []:
+        array.imag = rng.choice(numbers.real, array.shape)
+    return arrays
+
+
 @pytest.mark.parametrize("broken", [False, True], ids=["not installed", "refuses to be imported"])
 def test_without_numba_the_numpy_engine_is_chosen_and_nothing_is_said(broken: bool, monkeypatch) -> None:
     def get(name: str) -> None:

@@ -129,6 +129,23 @@ def test_what_fails_in_a_thread_fails_in_the_call(two_cores) -> None:
         columns.run(kernel, np.ones((2, 3, 32)))
 
 
+def test_a_call_ends_when_the_last_of_its_threads_has_ended_also_where_one_failed(two_cores) -> None:
+    main, ended = threading.get_ident(), []
+
+    def kernel(rows, low, high, width, depth) -> None:
+        if threading.get_ident() == main:
+            assert helper_runs.wait(10)
+            raise KeyboardInterrupt
+        helper_runs.set()
+        threading.Event().wait(0.05)
+        ended.append(low)
+
+    helper_runs = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        columns.run(kernel, np.ones((2, 3, 32)))
+    assert ended
+
+
 def test_threads_end_with_the_call_and_it_does_without_any(two_cores, monkeypatch) -> None:
     given = arguments(20, 2, 100, "float32")
     started = []
@@ -177,6 +194,52 @@ def test_read_only_strided_unaligned_and_mapped_arrays_are_taken(dtype: str, tmp
                        lambda v: np.flip(np.flip(v).copy())):
             got = run("numba", activation, **{name: change(v) for name, v in plain.items()})
             assert all(map(same_bits, got, wanted)), change
+
+
+@pytest.mark.parametrize("activation", PIECEWISE_LINEAR)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_that_are_only_read_may_be_one_array(dtype: str, activation: str, two_cores) -> None:
+    """A step promises that no row it writes to overlaps another: those that it reads may, as where J = ½ |h|²."""
+    h = arguments(9, 3, 40, dtype)["a"]
+
+    def both_directions(engine: str) -> list[np.ndarray]:
+        forward = ir.recurrent_forward(h, h[0, 0], h[-1], activation, engine)
+        da, _, dh0 = ir.recurrent_backward(h, h, h, h[0, 0], h[0], activation, engine)
+        return [forward, da, dh0]
+
+    assert all(map(same_bits, both_directions("numba"), both_directions("reference")))
+
+
+def test_a_kernel_is_told_where_it_writes_over_what_it_reads(engine, monkeypatch) -> None:
+    """Else it would break its promise; that the bits come out right all the same here is the compiler's good will."""
+    told = []
+    kernel = engine._kernel
+    monkeypatch.setattr(engine, "_kernel", lambda *kind, in_place: told.append(in_place) or kernel(*kind, in_place))
+    h, u = np.ones((3, 2, 4)), np.ones(4)
+    for out in (None, np.empty_like(h), a := np.ones_like(h)):
+        ir.recurrent_forward(a, u, engine="numba", out=out)
+    for out in (None, np.empty_like(h), dh := np.ones_like(h)):
+        ir.recurrent_backward(dh, h, None, u, engine="numba", out=out)
+    assert told == [False, False, True] * 2
+
+
+def test_a_kernel_sees_plain_aligned_arrays_in_order_and_copies_none_that_is_so_already(engine) -> None:
+    """Numba itself would take what begins between two numbers, and give machine code that may assume otherwise."""
+    class Mine(np.ndarray):
+        pass
+
+    plain = np.arange(24.0).reshape(2, 3, 4)
+    moved = np.frombuffer(b"?" + plain.tobytes(), np.uint8)[1:].view(float).reshape(plain.shape)
+    assert not moved.flags.aligned
+    read_only = np.broadcast_to(plain, plain.shape)
+    assert engine._in_order(plain) is plain
+    assert engine._in_order(read_only) is read_only
+    for other in (moved, plain.view(Mine), np.asfortranarray(plain), np.repeat(plain, 2, axis=-1)[..., ::2]):
+        ordered = engine._in_order(other)
+        assert type(ordered) is np.ndarray
+        assert ordered.flags.aligned
+        assert ordered.flags.c_contiguous
+        assert same_bits(ordered, plain)
 
 
 EXACT = {"tanh": (mp.tanh, lambda z: mp.sech(z) ** 2), "sigmoid": (lambda z: 1 / (1 + mp.exp(-z)),
