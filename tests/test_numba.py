@@ -114,7 +114,8 @@ def test_neither_threads_nor_blocks_nor_the_moment_change_a_bit(activation: str,
             assert all(map(same_bits, run("numba", activation, **given), first)), (threads, block_bytes, chunk_bytes)
 
 
-def test_what_fails_in_a_thread_fails_in_the_call(two_cores) -> None:
+@pytest.mark.parametrize("failure", [MemoryError, SystemExit])
+def test_what_fails_in_a_thread_fails_in_the_call(failure, two_cores) -> None:
     main = threading.get_ident()
 
     def kernel(rows, low, high, width, depth) -> None:
@@ -122,10 +123,10 @@ def test_what_fails_in_a_thread_fails_in_the_call(two_cores) -> None:
             helper_failed.wait(10)
         else:
             helper_failed.set()
-            raise MemoryError("no room for a row of weights")
+            raise failure("no room for a row of weights")
 
     helper_failed = threading.Event()
-    with pytest.raises(MemoryError, match="no room"):
+    with pytest.raises(failure, match="no room"):
         columns.run(kernel, np.ones((2, 3, 32)))
 
 
