@@ -3,7 +3,7 @@
 Each message says which argument, what was expected and what came. Shapes are those of the conventions:
 x (T, B, M), W (N, M), u and b (N,), h0 (B, N), and a, h, dh (T, B, N).
 
-Of an array, dtype and shape are looked at, no more. So what was found for one call holds for every call of its kind,
+Most checks look at dtypes and shapes alone. What one of these has found for one call holds for every call of its kind,
 and `once_per_kind` remembers it: a training loop makes the same call a million times.
 """
 
@@ -31,12 +31,12 @@ R = TypeVar("R")
 
 
 def once_per_kind(check: Callable[P, R]) -> Callable[P, R]:
-    """Let a check run once for every kind of call: the dtypes and shapes of its arrays, the text of its names.
+    """Let a check run once for every kind of call: the dtypes and shapes of its arrays.
 
-    It must look at nothing else. A call with anything but NumPy's own arrays, names and None is never remembered, nor
-    is one that was refused.
+    It must look at nothing else. A call with anything but NumPy's own arrays and None is never remembered, nor is one
+    that was refused.
     """
-    found: dict[tuple[Any, ...], R] = {}
+    found: dict[tuple[Any, ...], tuple[R]] = {}
 
     @wraps(check)
     def remembering(*given: P.args, **named: P.kwargs) -> R:
@@ -44,20 +44,22 @@ def once_per_kind(check: Callable[P, R]) -> Callable[P, R]:
         for value in (*given, *named.values()):
             if type(value) is np.ndarray:
                 kind += value.dtype, value.shape
-            elif value is None or type(value) is str:
-                kind.append(value)
+            elif value is None:
+                kind.append(None)
             else:
                 return check(*given, **named)
         key = tuple(kind)
-        if key not in found:
-            result = check(*given, **named)
+        result = found.get(key)
+        if result is None:
+            result = check(*given, **named),
             if len(found) >= KINDS:
                 found.clear()
             found[key] = result
-        return found[key]
+        return result[0]
     return remembering
 
 
+@once_per_kind
 def layer(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None) -> Any:
     """Check the arguments of one layer, Eq. 2; return their array namespace."""
     if isinstance(b, str):

@@ -9,7 +9,7 @@ gradients of everything that went in. The recurrence runs on an engine; the affi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,9 @@ def forward(x: Array, W: Array, u: Array, b: Array | None = None, h0: Array | No
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape, or is unknown; the message names it.
     """
-    xp, σ, chosen = _enter(x, W, u, b, h0, activation, engine)
+    xp = checks.layer(x, W, u, b, h0)
+    σ = resolve(activation)
+    chosen = engines.choose(engine, x, σ)
     T, B, M = x.shape
     N = len(W)
     with np.errstate(all="ignore"):  # inf and NaN flow through in silence, as IEEE says
@@ -122,12 +124,3 @@ def backward(dh: Array, trace: Trace) -> Gradients:
         da, du, dh0 = engine.backward(dh, trace.h, trace.a, trace.u, trace.h0, trace.activation, None, db)
         rows = da.reshape(T * B, -1)  # one row per step and sequence, so that Wᵀ da_t is rows @ W
         return Gradients(dx=(rows @ W).reshape(T, B, M), dW=rows.T @ x.reshape(T * B, M), du=du, db=db, dh0=dh0)
-
-
-@checks.once_per_kind
-def _enter(x: Array, W: Array, u: Array, b: Array | None, h0: Array | None, activation: str | Activation,
-           engine: str | None) -> tuple[Any, Activation, str]:
-    """Check all of forward's arguments; return the array namespace, σ and the engine's name."""
-    xp = checks.layer(x, W, u, b, h0)
-    σ = resolve(activation)
-    return xp, σ, engines.choose(engine, x, σ)

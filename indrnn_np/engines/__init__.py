@@ -138,7 +138,9 @@ def recurrent_forward(a: Array, u: Array, h0: Array | None = None, activation: s
     TypeError, ValueError
         An argument has the wrong type, dtype, device or shape, or is unknown; the message names it.
     """
-    xp, σ, chosen = _enter_forward(a, u, h0, activation, engine)
+    xp = _check_forward(a, u, h0)
+    σ = resolve(activation)
+    chosen = get(choose(engine, a, σ))
     if out is not None:
         checks.out(out, reusable="a", a=a, u=u, h0=h0)
     return chosen.forward(a, u, xp.zeros(a.shape[1:], a.dtype) if h0 is None else h0, σ, out)
@@ -166,29 +168,23 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
     TypeError, ValueError
         As `recurrent_forward`; also where a is None and the activation needs it.
     """
-    xp, σ, chosen = _enter_backward(dh, h, a, u, h0, activation, engine)
+    xp = _check_backward(dh, h, a, u, h0)
+    σ = resolve(activation)
+    checks.drive(a, σ)
+    chosen = get(choose(engine, h, σ))
     if out is not None:
         checks.out(out, reusable="dh", dh=dh, h=h, a=a, u=u, h0=h0)
     return chosen.backward(dh, h, a, u, xp.zeros(h.shape[1:], h.dtype) if h0 is None else h0, σ, out)
 
 
 @checks.once_per_kind
-def _enter_forward(a: Array, u: Array, h0: Array | None, activation: str | Activation,
-                   engine: str | None) -> tuple[Any, Activation, Engine]:
-    """Check all but `out`; return the array namespace, σ and the engine."""
-    xp = checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
-    σ = resolve(activation)
-    return xp, σ, get(choose(engine, a, σ))
+def _check_forward(a: Array, u: Array, h0: Array | None) -> Any:
+    return checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
 
 
 @checks.once_per_kind
-def _enter_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None, activation: str | Activation,
-                    engine: str | None) -> tuple[Any, Activation, Engine]:
-    """Check all but `out`; return the array namespace, σ and the engine."""
-    xp = checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
-    σ = resolve(activation)
-    checks.drive(a, σ)
-    return xp, σ, get(choose(engine, h, σ))
+def _check_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None) -> Any:
+    return checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
 
 
 def _beyond_the_fast(array: Array, activation: Activation) -> str:

@@ -57,8 +57,11 @@ def run(kernel: Callable[..., object], first: Any, *more: Any) -> None:
     finally:
         for helper in helpers:
             helper.join()
-    if failures:
-        raise failures[0]
+    try:
+        if failures:
+            raise failures[0]
+    finally:
+        failures.clear()  # else the failure would hold this frame, and the frame the failure, with all arrays
 
 
 def cores() -> int:

@@ -11,6 +11,7 @@ where Numba's own settings say. All that they call stands in this file, whose da
 
 Memory, in bytes per element of (T, B, N) in float32 and float64, beyond what the caller holds: forward allocates h, 4
 and 8, nothing where `out` is given; backward needs h, and a where σ is tanh or sigmoid, and allocates da, likewise.
+Arrays that do not lie in C order are copied first.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
 
 def _of_rows_apart(step: Callable[..., None]) -> Callable[..., None]:
-    """Compile a step, and promise that no row it writes to is another of its rows, nor overlaps one.
+    """Compile a step, and promise that no row it writes to overlaps another that it reads or writes.
 
     Without the promise the compiler compares all addresses before each step, which takes longer than 64 columns do, and
     where there are fewer it computes one column after the other. Numba makes it for its own parallel loops.
@@ -80,9 +81,11 @@ def backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array, activati
 
 
 def _in_order(array: Array) -> Array:
-    """Return the array if its numbers lie one behind the other, else a copy in which they do."""
+    """Return the array if its numbers lie one behind the other, as a plain one; else a copy in which they do."""
     flags = array.flags
-    return array if flags.c_contiguous and flags.aligned and type(array) is np.ndarray else np.array(array, order="C")
+    if flags.c_contiguous and flags.aligned:
+        return array if type(array) is np.ndarray else array.view(np.ndarray)
+    return np.array(array, order="C")
 
 
 # The loops, over rows of columns. Each step is one pass over rows; `in_place` says that a is h, or dh is da.
@@ -315,7 +318,7 @@ def _array_types(dtype: str) -> tuple[Callable[[int], Any], Callable[[int], Any]
 
 def _compiled(loop: Callable[..., None], *arguments: Any) -> Callable[..., None]:
     if numba.config.DISABLE_JIT:  # Numba's own switch, for debugging: the same text as plain Python
-        return loop
+        return np.errstate(all="ignore")(loop)
     kernel = numba.njit(nogil=True, error_model="numpy")(loop)
     with suppress(Exception):  # no folder can be written to: compile for this process alone
         kernel._cache = CompiledCache(kernel.py_func)
