@@ -5,7 +5,7 @@
 # gradients of an IndRNN layer. The same lines are then gathered into one function for any $T$, $B$ and $N$, which
 # agrees with the package's specification in every bit, and which you are asked to break.
 #
-# It needs NumPy, matplotlib and the chain rule, and runs in about five seconds.
+# It needs NumPy, matplotlib and the chain rule, and runs in some seconds.
 
 # %%
 import inspect
@@ -36,7 +36,7 @@ x = {1: 2.0, 2: -2.0, 3: 4.0}
 W, u, b, h0 = 0.5, 0.5, 1.0, 2.0
 
 a = {t: W * x[t] + b for t in x}
-a
+print("a =", a)
 
 # %% [markdown]
 # **The recurrence** adds the past and applies $\sigma$, here ReLU, $\sigma(z) = \max(z, 0)$:
@@ -51,7 +51,7 @@ z, h = {}, {0: h0}
 for t in range(1, T + 1):
     z[t] = a[t] + u * h[t - 1]                                   # (i)
     h[t] = max(z[t], 0.0)                                        # (ii)
-h
+print("h =", h)
 
 # %% [markdown]
 # ## The loss, and its derivative by h_t with all other states held fixed
@@ -147,7 +147,8 @@ by_hand = {"du": sum(dz[t] * h[t - 1] for t in x),               # 1.6875 · 2 +
            "dh0": u * dz[1],                                     # ½ · 1.6875
            "dW": sum(dz[t] * x[t] for t in x),                   # 1.6875 · 2 − 1.375 · 2 + 1.75 · 4
            "dx": {t: W * dz[t] for t in x}}
-by_hand
+for name, value in by_hand.items():
+    print(f"{name:4}{value}")
 
 # %% [markdown]
 # Is it so? Run the three steps again with one number moved by $\pm\delta$. In $b$, $h_0$ and $W$ the loss is quadratic,
@@ -224,17 +225,39 @@ for name in ("du", "db", "dh0", "dW"):
 # $g_1$, the total derivative by $h_1$, which was 1.6875? And of $dh_0$, which was 0.84375?
 
 # %%
-z_s, h_s, dh_s, silent = example(x_2=-6.0)
-partial, later = dh_s[0].item(), 0.5 * silent["dz"][1].item()
+x_2 = -6.0                                                       # change this
+
+z_s, h_s, dh_s, found = example(x_2)
+partial, later = dh_s[0].item(), 0.5 * found["dz"][1].item()
 print("h  ", h_s.ravel())
 print("g_1", partial + later, f"= {partial} + {later + 0.0}")     # (iii); + 0.0 turns −0 into 0
-print("dh0", silent["dh0"].item())
-assert (later == 0) == (z_s[1] <= 0).item()
+print("dh0", found["dh0"].item())
+g_2 = (dh_s[1] + 0.5 * found["dz"][2]).item()
+want = 0.5 * g_2 if z_s[1] > 0 else 0
+assert later == want, f"x_2 = {x_2}: what comes from behind step 2 is {later}, and should be {want}"
 
 # %% [markdown]
 # A slope of 0 cuts the way. $h_1$ no longer reaches steps 2 and 3, so its total derivative is its partial one; what
-# lies before a silent step learns nothing from what lies behind it. Set `x_2` to other values and run the cell again:
-# at which one does the gradient come back?
+# lies before a silent step learns nothing from what lies behind it. The assertion says so for any `x_2`: from behind
+# step 2 comes $u\,g_2$ if $z_2 > 0$, and exactly nothing if not.
+#
+# **Predict:** set `x_2` to other values and run the cell again. At which one does the gradient come back? And does
+# $g_1$ rise or fall there?
+
+# %%
+print("      x_2       z_2    h_2     g_2     g_1")
+for x_2 in (-6.0, -5.0, np.nextafter(-5.0, 0), -4.75, -4.5, -4.0, -3.0, -2.0):
+    z_x, h_x, dh_x, found = example(x_2)
+    g_1, g_2 = (dh_x[:2] + 0.5 * found["dz"][1:]).ravel()        # (iii)
+    print(f"{x_2:9.3f} {z_x[1].item():9.2g} {h_x[1].item():6.2f} {g_2:7.4f} {g_1:7.4f}")
+    assert g_1 == dh_x[0].item() + (0.5 * g_2 if z_x[1] > 0 else 0)
+
+# %% [markdown]
+# It comes back just above $-5$. At $-5$ itself $z_2$ is 0, where the slope is 0 still. The next float above it, the
+# third row, is enough, and there $g_1$ jumps *down*, from 1 to 0.75, because a state $h_2$ just above 0 lies 1 below
+# its target and $h_3 = 3$ lies 1 above its own, so that $g_2 = -1 + \tfrac12 \cdot 1 = -\tfrac12$. From there on
+# $g_2 = \tfrac54 h_2 - \tfrac12$ grows with $h_2$; it passes 0 at $h_2 = 0.4$, which is $x_2 = -4.2$. There nothing
+# is cut, and yet $g_1$ is 1, as in silence. So a gradient that is 0 does not prove a silent neuron.
 #
 # ## Eq. 4 is the same recurrence with a loss at the last step alone
 #
@@ -285,7 +308,8 @@ for ax, where in zip(axes, ("the last step", "every step"), strict=True):
 fig.suptitle("Through the later steps $h_1$ counts for nothing, for 1, or for much more", x=0.02, ha="left", size=13)
 axes[0].set_ylabel("total derivative $g_t$")
 axes[1].plot([1, steps], [1, 1], "-", color="0.75", lw=5, zorder=0)
-axes[1].text(50, 0.5, "partial derivative", ha="right", va="center", size=11);
+axes[1].text(50, 0.5, "partial derivative", ha="right", va="center", size=11)
+plt.show()
 
 # %% [markdown]
 # ## The function equals the package
@@ -374,6 +398,7 @@ ax.loglog(s, np.maximum(by_complex, 1e-17), "--s", ms=4, label="complex step")
 ax.set(xlabel="step s", ylabel="relative error of $du_0$ (0 drawn at $10^{-17}$)", ylim=(3e-18, 10),
        title="Below some step a difference gets worse; the complex step does not")
 ax.legend(loc="upper center")
+plt.show()
 assert min(by_difference) > 10 * max(by_complex[8:])
 
 # %% [markdown]
@@ -399,7 +424,8 @@ def allowed_error(dh, z, args, σ):
 
 # %% [markdown]
 # `check` takes a function such as `backward`, compares each of its gradients with the complex step of `forward`, and
-# returns the largest error, in units of what is allowed: at most 1 is right.
+# returns the largest error, in units of what is allowed: at most 1 is right. Where silent ReLUs and factors of 0 cut
+# every way the gradient is exactly 0, no error is allowed, and any other number is `inf` times too far off.
 
 # %%
 def check(candidate, on=standard, σ=σ):
@@ -412,13 +438,15 @@ def check(candidate, on=standard, σ=σ):
             moved = [value if j == k else argument + 0j for j, argument in enumerate(args)]
             return (dh * forward(*moved, σ)[1]).sum()
         error = abs(got[name] - ir.oracle.numerical.complex_step(J, args[k]))
-        ratio[name] = (error / (allowed[name] + 1e-300)).max()   # 0 / 0 is 0 here
+        worst = np.where(error == 0, 0, np.inf)                  # where no error is allowed
+        ratio[name] = np.divide(error, allowed[name], out=worst, where=allowed[name] > 0).max()
     return ratio
 
 
 def show(ratio):
     for name, value in ratio.items():
-        print(f"{name:4} {'right' if value <= 1 else f'WRONG, {value:.0e} times what rounding may do'}")
+        wrong = "no error is allowed here" if value == np.inf else f"{value:.0e} times what rounding may do"
+        print(f"{name:4} {'right' if value <= 1 else f'WRONG, {wrong}'}")
 
 
 show(check(backward))
