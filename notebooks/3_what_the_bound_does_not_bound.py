@@ -367,7 +367,8 @@ ax.set(xlabel="update", ylabel=r"memory, $\partial h_T/\partial h_0 = u^{1000}$"
        f"After {len(free) - 1} updates {free[-1]**n:.0%} of the memory is left")
 ax.legend(loc="center right")
 plt.show()
-print(f"u after 200 updates: {free[-1]:.4f}, a memory of {analysis.memory_length(free[-1], 0.5):.0f} steps down to ½")
+print(f"u after {len(free) - 1} updates: {free[-1]:.4f}, "
+      f"a memory of {analysis.memory_length(free[-1], 0.5):.0f} steps down to ½")
 
 # %% [markdown]
 # Set `rate=1e-5` in `train` and run the two cells again: more than half of the memory
