@@ -245,11 +245,11 @@ assert later == want, f"x_2 = {x_2}: what comes from behind step 2 is {later}, a
 # $g_1$ rise or fall there?
 
 # %%
-print("      x_2       z_2    h_2     g_2     g_1")
+print("      x_2       z_2    h_2    h_3     g_2     g_1")
 for x_2 in (-6.0, -5.0, np.nextafter(-5.0, 0), -4.75, -4.5, -4.0, -3.0, -2.0):
     z_x, h_x, dh_x, found = example(x_2)
     g_1, g_2 = (dh_x[:2] + 0.5 * found["dz"][1:]).ravel()        # (iii)
-    print(f"{x_2:9.3f} {z_x[1].item():9.2g} {h_x[1].item():6.2f} {g_2:7.4f} {g_1:7.4f}")
+    print(f"{x_2:9.3f} {z_x[1].item():9.2g} {h_x[1].item():6.2f} {h_x[2].item():6.2f} {g_2:7.4f} {g_1:7.4f}")
     assert g_1 == dh_x[0].item() + (0.5 * g_2 if z_x[1] > 0 else 0)
 
 # %% [markdown]
