@@ -283,9 +283,9 @@ for name in blind:
     case = cases[name]
     states = np.array([case.h0, *ir.forward(case.x, case.W, case.u, case.b, case.h0, case.activation).h])
     print(f"  {name:22} {(case.u < 0).sum()} of {case.u.size} u negative, {np.count_nonzero(states)} states not 0")
-    assert (case.u >= 0).all() or not np.any(states)
+    assert (case.u >= 0).all() or not np.any(states), f"{name}: has a negative u and states, and yet sees nothing"
 at_zero = [finding for finding in report.findings if finding.case == "zero-u"]
-assert [(finding.name, finding.got) for finding in at_zero] == [("du", 0)]
+assert [(finding.name, finding.got) for finding in at_zero] == [("du", 0)], "zero-u: so it is for abs, not for others"
 
 # %% [markdown]
 # Where no $u$ is negative there is nothing to see (`zero-u` sees it all the same: at 0, PyTorch's `abs` has slope 0).
