@@ -180,7 +180,7 @@ def test_what_is_no_name_is_refused_by_name(how: dict, message: str) -> None:
 
 @pytest.mark.parametrize(("returned", "words"), [
     (None, "expected a mapping with h, da, du, dh0; got NoneType"),
-    ({"da": np.zeros(3)}, "da: expected shape"),
+    ({"da": np.zeros(3)}, "da: wrong shape or dtype: expected shape"),
 ])
 def test_a_recurrence_that_returns_something_else_is_told_so(returned, words: str) -> None:
     report = report_of(ir.oracle.from_recurrence(lambda **given: returned))

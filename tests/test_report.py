@@ -141,3 +141,84 @@ def test_json_has_no_numbers_that_json_does_not_know(tmp_path, capsys) -> None:
 def test_engines_are_verified_as_what_they_are(option, capsys) -> None:
     assert cli.main(["verify", *option]) == 2
     assert "expected with a target" in capsys.readouterr().err
+
+
+NAMES = ("h", "dx", "dW", "du", "db", "dh0")
+
+
+def shown(candidate, **how) -> str:
+    with np.errstate(all="ignore"):
+        return str(ir.oracle.verify(candidate, **{"dtypes": ("float32",), "diagnose": False, **how}))
+
+
+def test_only_what_no_case_returned_is_not_checked_since_not_returned() -> None:
+    def fails_often(**given):
+        if len(given["x"]) != 7:
+            raise ValueError("no")
+        return right(**given)
+
+    def turned(**given):
+        return {"h": right(**given)["h"].swapaxes(0, 1)}
+
+    def tall(**given):
+        return {"h": np.zeros((1, 2, 3, 4), given["x"].dtype)}
+
+    for candidate in (fails_often, tall, lambda **given: 1 / 0):
+        assert "not returned" not in shown(candidate)
+    assert "not returned" not in shown(turned, case="small")
+    assert "Not checked, since not returned: dW\n" in shown(
+        lambda **given: {name: value for name, value in right(**given).items() if name != "dW"})
+
+
+def test_what_came_for_one_activation_and_not_for_another_is_left_out() -> None:
+    def candidate(activation, **given):
+        result = right(activation=activation, **given)
+        return result if activation == "relu" else {"h": result["h"]}
+
+    report = ir.oracle.verify(candidate, ("relu", "tanh"), ("float32",), case="small")
+    assert {(f.verdict, f.name, f.activation) for f in report.findings} == {
+        ("left out", name, "tanh") for name in NAMES[1:]}
+    assert not report.not_given
+
+
+@pytest.mark.parametrize(("wrong", "meant"), [("dw", "dW"), ("dH0", "dh0"), ("dW_", "dW"), ("output", "")])
+def test_a_result_of_an_unknown_name_is_a_fault(wrong: str, meant: str, tmp_path, capsys) -> None:
+    name = meant or "dx"
+
+    def candidate(**given):
+        result = right(**given)
+        return {**{key: value for key, value in result.items() if key != name}, wrong: result[name]}
+
+    said = f"{wrong}: no such result; " + (f"did you mean {meant}?" if meant else "expected h, dx, dW, du, db, dh0")
+    report = shown(candidate)
+    assert report.startswith("FAILED")
+    assert said in report
+    file = tmp_path / "mine.py"
+    file.write_text(f"def f(**given):\n    return {{'h': given['dh'], {wrong!r}: given['x']}}", encoding="utf-8")
+    assert cli.main(["verify", f"{file}:f", "--dtype", "float32", "--case", "small"]) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_a_recurrence_has_results_of_its_own_names() -> None:
+    def candidate(a, u, h0, dh, activation):
+        return {"h": a, "dA": a}
+
+    report = ir.oracle.verify(ir.oracle.from_recurrence(candidate), dtypes=("float32",), case="small")
+    assert {(f.verdict, f.name, f.detail) for f in report.findings} == {
+        ("no such result", "dA", "no such result; did you mean da?")}
+
+
+def test_cases_that_crashed_are_in_the_table_and_a_table_of_nothing_is_left_out() -> None:
+    def seldom(**given):
+        if len(given["x"]) > 7:
+            raise ValueError("too long")
+        return right(**given)
+
+    report = ir.oracle.verify(seldom, dtypes=("float32",), diagnose=False)
+    cells = {line.split()[0]: line.split()[1:] for line in report.table("relu")[1:]}
+    assert cells.keys() >= {*STANDARD, "few-steep", "bound-40"}
+    assert cells["long"] == ["crash"] * 6
+    assert "crash" not in cells["small"]
+    nothing = ir.oracle.verify(lambda **given: 1 / 0, dtypes=("float32",))
+    assert nothing.table("relu") == []
+    assert "case  " not in str(nothing)

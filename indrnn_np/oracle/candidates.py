@@ -15,8 +15,10 @@ import numpy as np
 from .. import engines, layer
 from ..activations import resolve
 from ..array_module import Array, to_cupy, to_numpy
+from .answers import Unfit, no_such_result, require_mapping
 from .verification import Candidate
 
+RESULTS = ("h", "da", "du", "dh0")  # of a recurrence alone
 TORCH_ACTIVATIONS = ("relu", "tanh")  # the two that torch.nn.RNN has
 
 
@@ -43,7 +45,7 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
     ----------
     function : callable
         `function(a, u, h0, dh, activation)`, called by keyword, returns a mapping with h, da (T, B, N), du (N,) and
-        dh0 (B, N), or some of them, as NumPy or CuPy arrays.
+        dh0 (B, N), or some of them and nothing else, as NumPy or CuPy arrays.
 
     Raises
     ------
@@ -57,11 +59,13 @@ def from_recurrence(function: Callable[..., Mapping[str, Array]]) -> Candidate:
                   **h0: Array) -> dict[str, Array]:
         a = x @ W.T if b is None else x @ W.T + b
         returned = function(a=a, u=u, **h0, dh=dh, activation=activation)
-        if not isinstance(returned, Mapping):
-            raise TypeError(f"expected a mapping with h, da, du, dh0; got {type(returned).__name__}")
+        require_mapping(returned, RESULTS)
         result = dict(returned)
+        for name in result:
+            if name not in RESULTS:
+                raise Unfit("no such result", no_such_result(str(name), RESULTS), str(name))
         if "da" in result and np.shape(result["da"]) != dh.shape:
-            raise ValueError(f"da: expected shape {dh.shape}; got {np.shape(result['da'])}")
+            raise Unfit("wrong shape or dtype", f"expected shape {dh.shape}; got {np.shape(result['da'])}", "da")
         if "da" in result:
             da = np.asarray(to_numpy(result.pop("da")))
             rows = da.reshape(-1, len(u))

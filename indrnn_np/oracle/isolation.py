@@ -106,8 +106,8 @@ class Isolated:
 
         Returns
         -------
-        dict : h, dx, dW, du, db, dh0, as far as the function returned them. What is no array of numbers is replaced
-            by an object whose type has the same name.
+        dict : h, dx, dW, du, db, dh0, as far as the function returned them. What is no array of numbers, or has another
+            name, is replaced by an object whose type has the same name.
 
         Raises
         ------

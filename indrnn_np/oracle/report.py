@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..array_module import Array
+from .inputs import Case
 from .precision import FORMATS
 
 SHARP = 0.01  # a tensor is judged where the allowed error is below this share of its values, in the median
@@ -22,8 +23,8 @@ class Finding:
     ----------
     verdict : "wrong"; "imprecise" (the right function, but in a lower precision than its dtype's); "kink convention"
         (another slope at z = 0, and nothing else); "not deterministic"; "modifies its inputs"; "wrong shape or dtype";
-        "not finite"; "left out" (a tensor that came in other cases); "crashed"; "timed out"; "out of memory"; or
-        "nothing judged"
+        "not finite"; "no such result" (a name that is none of the six); "left out" (a tensor that came in other
+        cases); "crashed"; "timed out"; "out of memory"; or "nothing judged"
     case, activation, dtype, check : which input, and which of the checks
     name : the tensor; empty where the verdict is not about one
     index : the element of that tensor with the largest error, in units of what is allowed
@@ -51,11 +52,16 @@ class Finding:
                    for name in ("got", "want", "allowed") for value in [getattr(self, name)]}
         return {**asdict(self), **numbers, "text": str(self)}
 
+    @property
+    def said(self) -> str:
+        """The verdict in words, without names and numbers."""
+        begun = self.detail.startswith(self.verdict)
+        return self.detail if begun else f"{self.verdict}{': ' if self.detail else ''}{self.detail}"
+
     def __str__(self) -> str:
         where = f"(case {self.case}, {self.activation}, {self.dtype}; {self.check})"
         if self.got is None:
-            about = f"{self.name}: " if self.name else ""
-            return f"{about}{self.verdict}{': ' if self.detail else ''}{self.detail} {where}"
+            return f"{f'{self.name}: ' if self.name else ''}{self.said} {where}"
         index = ", ".join(map(str, self.index or ()))
         digits = 9 if self.dtype == "float32" else 17
         extra = f". {self.detail}" if self.detail else ""
@@ -169,6 +175,21 @@ def _first_bad_step(name: str, wrong: Array) -> int | None:
     return int(steps[0] if name == "h" else steps[-1])
 
 
+class Call(NamedTuple):
+    """One call of the candidate.
+
+    Attributes
+    ----------
+    case : on which input
+    returned : names of what it returned; empty where it failed, or where an h of another shape is all that came
+    failed : the verdict, where it did not return
+    """
+
+    case: Case
+    returned: frozenset[str] = frozenset()
+    failed: str = ""
+
+
 @dataclass
 class Report:
     """The outcome of a verification; `print(report)` shows it.
@@ -177,7 +198,7 @@ class Report:
     ----------
     judgements : every tensor that was compared
     findings : failures only
-    not_given : tensors that the candidate did not return, which are therefore not checked
+    calls : every call of the candidate
     order : in which the candidate may add up, "loop" or "scan"
     without : what it does not have, of b and h0
     precision : that it computes in, where its arrays are float32 all the same; else None
@@ -186,7 +207,7 @@ class Report:
 
     judgements: list[Judgement] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    not_given: set[str] = field(default_factory=set)
+    calls: list[Call] = field(default_factory=list)
     order: str = "loop"
     without: tuple[str, ...] = ()
     precision: str | None = None
@@ -196,12 +217,18 @@ class Report:
         """Take in what was found of another activation or precision."""
         self.judgements += part.judgements
         self.findings += part.findings
-        self.not_given |= part.not_given
+        self.calls += part.calls
 
     @property
     def passed(self) -> bool:
         """Whether nothing is wrong, and something was judged at all."""
         return not self.findings and any(j.judged for j in self.judgements)
+
+    @property
+    def not_given(self) -> set[str]:
+        """Tensors that the candidate never returned, though it returned others: these are not checked."""
+        returned = {name for call in self.calls for name in call.returned}
+        return set(AXES) - {"d" + name for name in self.without} - returned if returned else set()
 
     @property
     def not_judged(self) -> int:
@@ -243,18 +270,27 @@ class Report:
         return sentences
 
     def table(self, activation: str) -> list[str]:
-        """Return cases × tensors, a line each: the largest error ÷ allowed error in any precision and by any check."""
+        """Return cases × tensors, a line each: the largest error ÷ allowed error in any precision and by any check.
+
+        No line at all where nothing was compared.
+        """
         names = ("h", "dx", "dW", "du", "db", "dh0")
-        cells: dict[str, dict[str, Judgement]] = {}
+        calls = [call for call in self.calls if call.case.activation == activation]
+        cells: dict[str, dict[str, Judgement]] = {call.case.id: {} for call in calls}
         for j in self.judgements:
             if j.activation == activation:
                 row = cells.setdefault(j.case, {})
                 row[j.name] = max(row.get(j.name, j), j, key=lambda each: (not each.right, each.judged, each.ratio))
+        if not any(cells.values()):
+            return []
+        crashed = {call.case.id for call in calls if call.failed == "crashed"}
         wide = max(map(len, cells), default=0)
         each = min(9, max(7, (80 - wide) // len(names)))  # at least a WRONG and two blanks
-        return [f"{'case':<{wide}}" + "".join(f"{name:>{each}}" for name in names),
-                *(f"{case:<{wide}}" + "".join(f"{_cell(row.get(name)):>{each}}" for name in names)
-                  for case, row in cells.items())]
+        lines = [f"{'case':<{wide}}" + "".join(f"{name:>{each}}" for name in names)]
+        for case, row in cells.items():
+            shown = ("crash" if case in crashed else _cell(row.get(name)) for name in names)
+            lines.append(f"{case:<{wide}}" + "".join(f"{cell:>{each}}" for cell in shown))
+        return lines
 
     def __str__(self) -> str:
         lines = [f"{'PASSED' if self.passed else 'FAILED'}: {len(self.judgements)} tensors compared"

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..activations import resolve
-from ..array_module import Array, to_numpy
-from . import inputs, references, vectors
+from ..array_module import Array
+from . import answers, inputs, references, vectors
+from .answers import TENSORS, Unfit
 from .diagnosis import Evidence, explain, is_kink_convention, lower_precision
 from .inputs import Case, Recipe, draw
 from .precision import HALF
-from .report import Finding, Report, judge
+from .report import Call, Finding, Report, judge
 from .tolerance import ORDERS
 from .worker import told
 
 Candidate = Callable[..., Mapping[str, Array]]
 Progress = Callable[[int, int], None]
-TENSORS = vectors.RESULTS
 DTYPES = ("float32", "float64", "float16")
 OPTIONAL = ("b", "h0")
 HOPELESS = ("timed out", "out of memory")
@@ -89,8 +89,8 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     candidate : callable
         `candidate(x, W, u, b, h0, dh, activation)`, called by keyword with NumPy arrays, returns a mapping with h, dx,
         dW, du, db, dh0 as NumPy or CuPy arrays of their dtype; what it leaves out is not checked, and the report says
-        so. b and h0 are always arrays, and seldom zero; activation is a name; dh[t] is the partial derivative of J by
-        h_t, not through later steps.
+        so; any other name is a fault, since it may be a misspelt one. b and h0 are always arrays, and seldom zero;
+        activation is a name; dh[t] is the partial derivative of J by h_t, not through later steps.
     activations : names
         "identity", "relu", "leaky_relu", "tanh", "sigmoid", "softplus"; "leaky_relu(0.125)" for another slope.
     dtypes : some of "float32", "float64", "float16"
@@ -122,6 +122,8 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     done, of = itertools.count(1), sum(map(len, parts))
     for part in parts:
         report.add(_run(candidate, part, diagnose, lambda: progress(next(done), of) if progress else None))
+    if not report.findings:
+        report.findings += _left_out(report.calls)
     if not report.findings and not any(j.judged for j in report.judgements):
         report.findings.append(Finding("nothing judged", "all", ", ".join(names), ", ".join(precisions), "all"))
     return report
@@ -194,27 +196,24 @@ def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
 def _run(candidate: Candidate, part: Sequence[tuple[Check, Case]], diagnose: bool,
          tick: Callable[[], None]) -> Report:
     """Run the cases of one activation and precision, then ask why what is wrong is wrong."""
-    report, evidence, returned = Report(), [], []
+    report, evidence = Report(), []
     for check, case in part:
         if any(finding.verdict in HOPELESS for finding in report.findings):
             break  # it would cost the time limit again, in every case
         outputs = _try(candidate, case, check, report)
-        returned += [(case, set(outputs or ()))] if outputs is not None else []
         if outputs and "h" in outputs and check.name != "Eq. 4":
             evidence.append((check, case, outputs))
         tick()
-    if not report.findings:
-        report.findings += _left_out(returned)
     if diagnose and any(finding.verdict == "wrong" for finding in report.findings):  # else nobody asks for evidence
         gathered = [Evidence(case, outputs, _for_diagnosis(case, outputs, check)) for check, case, outputs in evidence]
         report.findings = _diagnosed(report.findings, gathered, part[0][1].precision)
     return report
 
 
-def _left_out(returned: Sequence[tuple[Case, set[str]]]) -> list[Finding]:
+def _left_out(calls: Sequence[Call]) -> list[Finding]:
     """Find the tensors that came in some cases and not in others: those cases would go unchecked."""
-    every = {name for _, names in returned for name in names}
-    first = {name: next((case for case, names in returned if name not in names), None) for name in every}
+    every = {name for call in calls for name in call.returned}
+    first = {name: next((call.case for call in calls if name not in call.returned), None) for name in every}
     return [Finding("left out", case.id, case.activation, case.precision, "all", name, detail="returned in other cases")
             for name, case in sorted(first.items()) if case is not None]
 
@@ -253,23 +252,30 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
 
     given = case.arguments()
     try:
-        outputs = _call(candidate, given, case)
-        again = _call(candidate, case.arguments(), case) if case.id in REPEATED else outputs
+        outputs = answers.answer(candidate, given, case)
+        again = answers.answer(candidate, case.arguments(), case) if case.id in REPEATED else outputs
     except (Exception, SystemExit) as error:  # whatever it is, it is the candidate's, and the report's to tell
-        found(getattr(error, "verdict", "crashed"), detail=getattr(error, "detail", None) or told(error, ""))
+        verdict, detail = getattr(error, "verdict", "crashed"), getattr(error, "detail", None) or told(error, "")
+        found(verdict, error.name if isinstance(error, Unfit) else "", detail + answers.lacks(detail, case))
+        report.calls.append(Call(case, failed=verdict))
         return None
     for name, array in case.arguments().items():
         if not np.array_equal(given[name], array, equal_nan=True):
             found("modifies its inputs", name)
 
-    shapes = _shapes(case)
-    report.not_given |= set(shapes) - set(outputs)
-    for name in [name for name in TENSORS if name in outputs]:
-        if (wrong := _unlike(outputs[name], shapes[name], case.dtype)):
+    shapes = answers.shapes(case)
+    for name in [name for name in outputs if name not in TENSORS]:
+        found("no such result", name, answers.no_such_result(name, tuple(shapes)))
+    outputs = {name: outputs[name] for name in shapes if name in outputs}
+    returned = frozenset(outputs)
+    for name in list(outputs):
+        if (wrong := answers.unlike(outputs[name], shapes[name], case.dtype)):
             found("wrong shape or dtype", name, wrong)
+            returned -= {"h"} if name == "h" and returned == {"h"} else set()  # a library adapter gives it up there
             del outputs[name]
         elif name not in again or not np.array_equal(outputs[name], again[name], equal_nan=True):
             found("not deterministic", name, "two runs on the same input differ")
+    report.calls.append(Call(case, returned))
     if "h" in outputs and not np.isfinite(outputs["h"]).all():  # the gradients are judged on this h
         exact = references.specification(case, None)
         judgement = judge(check.name, case.id, case.activation, "h", outputs["h"], exact.value["h"], exact.allowed["h"],
@@ -307,42 +313,9 @@ def _fairest(case: Case, outputs: dict[str, Array], expected: references.Expecte
     return expected
 
 
-def _call(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict[str, Array]:
-    returned = candidate(**arguments, activation=case.activation)
-    if not isinstance(returned, Mapping):
-        raise TypeError(f"expected a mapping with {', '.join(TENSORS)}; got {type(returned).__name__}")
-    if unknown := [name for name in returned if name not in TENSORS]:
-        raise ValueError(f"expected no other names than {', '.join(TENSORS)}; got {', '.join(map(repr, unknown))}")
-    return {name: _own(returned[name]) for name in _shapes(case) if name in returned}
-
-
-def _own(value: Any) -> Any:
-    """Return a plain copy of an array, on the CPU: its memory may be used again by the next call."""
-    value = to_numpy(value)
-    plain = isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
-    return np.array(value, subok=False) if plain else value
-
-
-def _shapes(case: Case) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of what an implementation of this case has to return, by name."""
-    shapes = {"d" + name: array.shape for name, array in case.arguments().items() if name != "dh"}
-    return {"h": case.dh.shape, **shapes}
-
-
 def _same_arrays(one: Case, other: Case) -> bool:
     ours, theirs = one.arrays(), other.arrays()
     return all(np.array_equal(ours[name], theirs[name]) for name in ours)
-
-
-def _unlike(array: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    """Say how an output differs from what it should look like; empty where it does not."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
-        return f"expected a NumPy array; got {type(array).__name__}"
-    if array.shape != shape or array.dtype != dtype:
-        swapped = len(shape) == 3 and array.shape == (shape[1], shape[0], shape[2]) != shape
-        hint = ". It looks batch-first: swap its first two axes" if swapped else ""
-        return f"expected shape {shape}, {dtype}; got {array.shape}, {array.dtype}{hint}"
-    return ""
 
 
 def _several(name: str, values: Sequence[str]) -> Sequence[str]:

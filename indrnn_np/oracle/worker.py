@@ -102,7 +102,8 @@ def call(function: Function, folder: Path, given: list[str], wanted: list[str], 
 
     Returns
     -------
-    dict : names of the `arrays` written, type names of the `others`, names of the arguments `changed`
+    dict : names of the `arrays` written, type names of the `others`, which are no arrays of numbers or have a name that
+        was not wanted, names of the arguments `changed`
 
     Raises
     ------
@@ -124,11 +125,12 @@ def call(function: Function, folder: Path, given: list[str], wanted: list[str], 
 
     results = {name: as_numpy(returned[name]) for name in wanted if name in returned}
     others = {name: kind for name, value in results.items() if (kind := _cannot_travel(value, largest))}
+    unknown = {str(name): type(value).__name__ for name, value in returned.items() if name not in wanted}
     changed = {name: array for name, array in arguments.items() if not _same(array, before[name])}
     arrays = {name: value for name, value in results.items() if name not in others}
     for name, array in {**arrays, **changed}.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
-    return {"arrays": list(arrays), "others": others, "changed": list(changed)}
+    return {"arrays": list(arrays), "others": unknown | others, "changed": list(changed)}
 
 
 def as_numpy(value: Any) -> Any:
