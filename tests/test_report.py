@@ -222,3 +222,97 @@ def test_cases_that_crashed_are_in_the_table_and_a_table_of_nothing_is_left_out(
     nothing = ir.oracle.verify(lambda **given: 1 / 0, dtypes=("float32",))
     assert nothing.table("relu") == []
     assert "case  " not in str(nothing)
+
+
+def batch_first(x, W, u, b, h0, dh, activation):
+    """A layer that takes and returns time in the second place."""
+    result = right(x=x.swapaxes(0, 1), W=W, u=u, b=b, h0=h0, dh=dh.swapaxes(0, 1), activation=activation)
+    return {**result, "h": result["h"].swapaxes(0, 1), "dx": result["dx"].swapaxes(0, 1)}
+
+
+def loop(x, W, u, b, h0):
+    """A forward pass of PyTorch that takes and returns time in the second place."""
+    import torch
+
+    h, states = h0, []
+    for x_t in x.unbind(1):
+        h = torch.relu(x_t @ W.T + u * h + b)
+        states.append(h)
+    return torch.stack(states, 1)
+
+
+SUSPICION = ("It looks batch-first: say batch_first=True, or swap the first two axes of x and dh on the way in, of h "
+             "and dx on the way out")
+
+
+def test_a_batch_first_layer_is_recognised_where_it_fails_and_no_other_cause_is_given() -> None:
+    report = ir.oracle.verify(batch_first, dtypes=("float32",))
+    assert not report.passed
+    assert {f.diagnosis for f in report.findings} == {SUSPICION}
+    assert len(report.summary()) == 1
+    lines = str(report).splitlines()
+    assert sum(line.startswith(f"{SUSPICION}. As it is: crashed: ") for line in lines) == 1
+    assert sum(line.startswith("Reproduce: ") for line in lines) == 1
+    assert "Looks like" not in str(report)
+
+
+def test_a_layer_that_fails_otherwise_is_not_suspected() -> None:
+    def wrong(**given):
+        return {**batch_first(**given), "h": 2 * batch_first(**given)["h"]}
+
+    for candidate in (wrong, lambda **given: 1 / 0, lambda **given: {"h": right(**given)["h"][:-1]}):
+        with np.errstate(all="ignore"):
+            report = ir.oracle.verify(candidate, dtypes=("float32",), case="small")
+        assert not report.passed
+        assert SUSPICION not in str(report)
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_batch_first_said_of_what_is_not_or_not_said_of_what_is_is_recognised() -> None:
+    def time_first(x, *others):
+        return loop(x.swapaxes(0, 1), *others).swapaxes(0, 1)
+
+    forgotten = ir.oracle.from_torch(lambda *given: loop(*given[:5]))
+    assert SUSPICION in str(ir.oracle.verify(forgotten, dtypes=("float32",)))
+    superfluous = ir.oracle.from_torch(lambda *given: time_first(*given[:5]), batch_first=True)
+    said = str(ir.oracle.verify(superfluous, dtypes=("float32",)))
+    assert "It looks time-first: leave out batch_first=True" in said
+    assert SUSPICION not in said
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_shape_shown_is_the_one_that_was_returned() -> None:
+    short = ir.oracle.from_torch(lambda *given: loop(*given[:5])[:, :-1], batch_first=True)
+    said = shown(short, case="small")
+    assert "h: wrong shape or dtype: expected shape (3, 7, 5), batch first; got (3, 6, 5) (case small" in said
+    assert "not returned" not in said
+
+
+def test_what_is_told_in_words_is_told_once_with_where_it_applies() -> None:
+    def lines(candidate, **how) -> list[str]:
+        said = shown(candidate, dtypes=("float32", "float64"), **how).splitlines()
+        assert sum(line.startswith("Reproduce: ") for line in said) == 1
+        return said
+
+    double = lines(lambda **given: {name: value.astype("f8") for name, value in right(**given).items()})
+    assert any(line.startswith("h, dx, dW, du, db, dh0: wrong shape or dtype: expected float32; got float64 (")
+               and "cases, first one; relu; float32)" in line for line in double)
+    lists = lines(lambda **given: {name: value.tolist() for name, value in right(**given).items()})
+    assert any("expected a NumPy array; got list (" in line and line.endswith("; relu; float32, float64)")
+               for line in lists)
+
+    def crash(**given):
+        raise ValueError(f"no {given['x'].shape}")
+
+    assert any(line.startswith("crashed: ValueError: no (1, 1, 1)") for line in lines(crash))
+
+
+@pytest.mark.parametrize("lacking", ["b", "h0"])
+def test_a_function_without_b_or_h0_is_told_how_to_say_so(lacking: str) -> None:
+    given = ", ".join(name for name in ("x", "W", "u", "b", "h0", "dh", "activation") if name != lacking)
+    function = eval(f"lambda {given}: None")
+    hint = f"If it has no {lacking}, say so: without=('{lacking}',), or --without {lacking}"
+    assert hint in shown(function)
+    assert hint not in shown(function, without=(lacking,))

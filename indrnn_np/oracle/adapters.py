@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..array_module import Array
-from .verification import Candidate
+from .answers import Candidate, Unfit
 
 INPUTS = ("x", "W", "u", "b", "h0")
 
@@ -48,7 +48,7 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
         tensors = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in arrays.items()}
         x, *others = (tensors.get(name) for name in INPUTS)
-        h = time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
+        h = time_first(function(_swapped(x, batch_first), *others, activation), batch_first, dh.shape)
         h = h.float() if h.dtype == torch.bfloat16 else h  # which NumPy does not have
         if h.shape != dh.shape:
             return {"h": h.detach().numpy()}
@@ -56,7 +56,7 @@ def from_torch(function: Callable[..., Any], batch_first: bool = False) -> Candi
         return {"h": h.detach().numpy(), **{"d" + name: np.zeros_like(arrays[name]) if gradient is None else
                                             gradient.numpy()
                                             for name, gradient in zip(tensors, gradients, strict=True)}}
-    return candidate
+    return marked(candidate, batch_first)
 
 
 def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candidate:
@@ -86,14 +86,14 @@ def from_jax(function: Callable[..., Any], batch_first: bool = False) -> Candida
     def candidate(dh: Array, activation: str, **arrays: Array) -> dict[str, Array]:
         def forward(given: dict[str, Any]) -> Any:
             x, *others = (given.get(name) for name in INPUTS)
-            return time_first(function(_swapped(x, batch_first), *others, activation), batch_first)
+            return time_first(function(_swapped(x, batch_first), *others, activation), batch_first, dh.shape)
 
         h, pull = jax.vjp(forward, {name: jax.numpy.asarray(array) for name, array in arrays.items()})
         if h.shape != dh.shape:
             return {"h": np.asarray(h)}
         (gradients,) = pull(jax.numpy.asarray(dh))
         return {"h": np.asarray(h), **{"d" + name: np.asarray(gradient) for name, gradient in gradients.items()}}
-    return candidate
+    return marked(candidate, batch_first)
 
 
 def library(name: str, argument: str, function: object) -> ModuleType:
@@ -110,11 +110,22 @@ def _swapped(x: Any, batch_first: bool) -> Any:
     return x.swapaxes(0, 1) if batch_first else x
 
 
-def time_first(h: Any, batch_first: bool) -> Any:
-    """Return h with time first, or say that it is no array."""
+def time_first(h: Any, batch_first: bool, shape: tuple[int, ...]) -> Any:
+    """Return h with time first, or say that it is no array, or has not that shape once batch and time are swapped."""
     if not hasattr(h, "shape"):
-        raise TypeError(f"expected h, one array of all states; got {type(h).__name__}")
-    return h.swapaxes(0, 1) if batch_first and h.ndim > 1 else h
+        raise Unfit("crashed", f"TypeError: expected h, one array of all states; got {type(h).__name__}")
+    if not batch_first:
+        return h
+    T, B, N = shape
+    if tuple(h.shape) != (B, T, N):
+        raise Unfit("wrong shape or dtype", f"expected shape {(B, T, N)}, batch first; got {tuple(h.shape)}", "h")
+    return h.swapaxes(0, 1)
+
+
+def marked(candidate: Candidate, batch_first: bool) -> Candidate:
+    """Let a candidate tell whether it is said to be batch-first, in an attribute of that name."""
+    vars(candidate)["batch_first"] = batch_first
+    return candidate
 
 
 def _holds_weights(torch: Any, function: Any) -> bool:

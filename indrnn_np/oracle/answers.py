@@ -13,6 +13,7 @@ from ..array_module import Array, to_numpy
 from . import vectors
 from .inputs import Case
 
+Candidate = Callable[..., Mapping[str, Any]]
 TENSORS = vectors.RESULTS
 
 
@@ -30,7 +31,7 @@ class Unfit(Exception):
         self.verdict, self.detail, self.name = verdict, detail, name
 
 
-def answer(candidate: Callable[..., Mapping[str, Any]], arguments: dict[str, Array], case: Case) -> dict[str, Any]:
+def answer(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict[str, Any]:
     """Call a candidate; return copies of what it returned, names that are none of a result's included.
 
     Raises

@@ -15,8 +15,7 @@ import numpy as np
 from .. import engines, layer
 from ..activations import resolve
 from ..array_module import Array, to_cupy, to_numpy
-from .answers import Unfit, no_such_result, require_mapping
-from .verification import Candidate
+from .answers import Candidate, Unfit, no_such_result, require_mapping
 
 RESULTS = ("h", "da", "du", "dh0")  # of a recurrence alone
 TORCH_ACTIVATIONS = ("relu", "tanh")  # the two that torch.nn.RNN has

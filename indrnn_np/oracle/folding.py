@@ -16,7 +16,7 @@ from collections.abc import Collection
 import numpy as np
 
 from ..array_module import Array, to_numpy
-from .verification import Candidate
+from .answers import Candidate
 
 
 def fold(lacking: Collection[str], layer: Candidate) -> Candidate:

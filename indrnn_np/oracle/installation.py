@@ -10,8 +10,9 @@ from .. import engines
 from ..activations import ACTIVATIONS, resolve
 from ..array_module import require_cupy
 from . import candidates
+from .answers import Candidate
 from .report import Report
-from .verification import Candidate, Progress, checked, plan, verify
+from .verification import Progress, checked, plan, verify
 
 NAMES = (*ACTIVATIONS, "leaky_relu(0.125)")  # the last has exact vectors, which a slope of 0.01 cannot have
 DTYPES = ("float32", "float64")  # that engines compute in

@@ -89,10 +89,11 @@ class Isolated:
         self.target, self.timeout, self.memory = target, timeout, memory
         self._request = parse(target)
         self._worker: _Worker | None = None
-        self._entered = False
+        self._entered = self.batch_first = False
 
     def __enter__(self) -> Isolated:
         self._worker = self._start()
+        self.batch_first = self._worker.batch_first
         self._entered = True
         return self
 
@@ -152,7 +153,7 @@ class _Worker:
     """One worker process, its folder and its pipes."""
 
     def __init__(self, timeout: float, memory: int | None) -> None:
-        self.timeout, self.memory, self.file = timeout, memory, ""
+        self.timeout, self.memory, self.file, self.batch_first = timeout, memory, "", False
         with ExitStack() as stack:
             folder = tempfile.TemporaryDirectory(prefix="indrnn-np-", ignore_cleanup_errors=True)
             self.folder = Path(stack.enter_context(folder))
@@ -179,7 +180,7 @@ class _Worker:
         answer = self.ask(request)
         if "raised" in answer:
             raise CandidateFailure("crashed", answer["raised"])
-        self.file = answer["file"]
+        self.file, self.batch_first = answer["file"], answer.get("batch_first", False)
 
     def call(self, given: dict[str, Array], activation: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Send arrays, have the function called, fetch what it returned and changed; raise `CandidateFailure`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from ..array_module import Array
 from .inputs import Case
 from .precision import FORMATS
+from .swapped_axes import BATCH_FIRST, TIME_FIRST
 
 SHARP = 0.01  # a tensor is judged where the allowed error is below this share of its values, in the median
 COARSE = 128   # or below so many units of roundoff, where that is more: in half precision few roundings are a per cent
@@ -249,12 +252,14 @@ class Report:
                 "not_given": sorted(self.not_given), "findings": [finding.as_dict() for finding in self.findings]}
 
     def summary(self) -> list[tuple[str, Finding]]:
-        """Return a line for each tensor and kind of fault, and the first finding of it, which that line shows."""
-        groups: dict[tuple[str, str], list[Finding]] = {}
+        """Return a line for each kind of fault, and the first finding of it, which that line shows.
+
+        Numbers are a kind of their own for each tensor; what is told in words is told once, with where it applies.
+        """
+        groups: dict[tuple[str, ...], list[Finding]] = {}
         for finding in self.findings:
-            groups.setdefault((finding.verdict, finding.name), []).append(finding)
-        return [(str(members[0]) + (f"; {len(members) - 1} more like it" if len(members) > 1 else ""), members[0])
-                for members in groups.values()]
+            groups.setdefault(_kind(finding), []).append(finding)
+        return [_line(members) for members in groups.values()]
 
     def not_checked(self) -> list[str]:
         """Return a sentence for each thing that this report says nothing about."""
@@ -320,6 +325,34 @@ class Report:
                        f", without={self.without!r}" if self.without else ""])
         return (f"Reproduce: ir.oracle.verify(candidate, activations=({finding.activation!r},), {what}, "
                 f"case={finding.case!r}{how})")
+
+
+def _kind(finding: Finding) -> tuple[str, ...]:
+    """Return what findings have in common that are shown as one."""
+    if finding.diagnosis in (BATCH_FIRST, TIME_FIRST):
+        return (finding.diagnosis,)
+    if finding.got is not None:
+        return finding.verdict, finding.name
+    if finding.verdict == "crashed":  # the message may tell numbers of the case
+        place = re.search(r"\([^()]*, line \d+", finding.detail)
+        return finding.verdict, finding.detail.partition(":")[0] if place else finding.detail, place[0] if place else ""
+    return finding.verdict, re.sub(r"\d+", "#", finding.detail)
+
+
+def _line(members: Sequence[Finding]) -> tuple[str, Finding]:
+    """Show findings of one kind in a line; return it with the one that it shows."""
+    first = next((finding for finding in members if finding.got is None), members[0])
+    more = f"; {len(members) - 1} more like it" if len(members) > 1 else ""
+    if first.diagnosis in (BATCH_FIRST, TIME_FIRST):
+        as_it_is = replace(first, diagnosis=None)
+        return f"{first.diagnosis}. As it is: {as_it_is}{more.replace('like it', 'findings')}", first
+    if first.got is not None or not more:
+        return f"{first}{more}", first
+    names, activations, dtypes, cases = (list(dict.fromkeys(filter(None, (getattr(each, key) for each in members))))
+                                         for key in ("name", "activation", "dtype", "case"))
+    where = f"{len(cases)} cases, first {first.case}" if len(cases) > 1 else f"case {first.case}"
+    about = f"{', '.join(names)}: " if names else ""
+    return f"{about}{first.said} ({where}; {', '.join(activations)}; {', '.join(dtypes)})", first
 
 
 def _cell(judgement: Judgement | None) -> str:

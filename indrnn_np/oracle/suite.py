@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .answers import Candidate
 from .inputs import Case
-from .verification import Candidate, checked, plan, verify_case
+from .verification import checked, plan, verify_case
 
 
 def cases(activations: Sequence[str] = ("relu",), dtypes: Sequence[str] = ("float32", "float64"), *,

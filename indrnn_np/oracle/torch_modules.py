@@ -15,10 +15,10 @@ import numpy as np
 
 from ..array_module import Array
 from . import layouts
-from .adapters import library, time_first
+from .adapters import library, marked, time_first
+from .answers import Candidate
 from .folding import fold
 from .layouts import Layout
-from .verification import Candidate
 
 Build = Callable[[int, int, str], Any]
 
@@ -70,7 +70,7 @@ def from_torch_module(build: Build, layout: str | Layout | None = None,
         N = len(W)
         zeros = {"b": np.zeros(N, W.dtype), "h0": np.zeros((others["x"].shape[1], N), W.dtype)}
         return dict(layer(W=W, activation=activation, **zeros | others))
-    return candidate
+    return marked(candidate, batch_first)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class _Layer:
         weights = self.load(module, W=W, u=u, b=b)
         drive = x if "W" in weights else x @ W.T
         leaf, state = (self.torch.from_numpy(array.copy()).requires_grad_() for array in (drive, h0))
-        h = self.run(module, leaf, state)
+        h = self.run(module, leaf, state, dh.shape)
         if h.shape != dh.shape:
             return {"h": h.detach().numpy()}
         h.backward(self.torch.from_numpy(dh))
@@ -122,12 +122,12 @@ class _Layer:
                 parameters[key].copy_(self.torch.from_numpy(value))
         return {letter: parameters[key] for letter, key in keys.items()}
 
-    def run(self, module: Any, x: Any, h0: Any) -> Any:
+    def run(self, module: Any, x: Any, h0: Any, shape: tuple[int, ...]) -> Any:
         """Return h, time first."""
         x = x.swapaxes(0, 1) if self.batch_first else x
         given = (x, h0) if self.takes_h0 else (x,)
         returned = module(*given) if self.call is None else self.call(module, *given)
-        return time_first(returned[0] if isinstance(returned, tuple) else returned, self.batch_first)
+        return time_first(returned[0] if isinstance(returned, tuple) else returned, self.batch_first, shape)
 
 
 def _built(torch: Any, build: Build, W: Array, activation: str) -> Any:

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..activations import resolve
 from ..array_module import Array
-from . import answers, inputs, references, vectors
-from .answers import TENSORS, Unfit
+from . import answers, inputs, references, swapped_axes, vectors
+from .answers import TENSORS, Candidate, Unfit
 from .diagnosis import Evidence, explain, is_kink_convention, lower_precision
 from .inputs import Case, Recipe, draw
 from .precision import HALF
@@ -21,7 +21,6 @@ from .report import Call, Finding, Report, judge
 from .tolerance import ORDERS
 from .worker import told
 
-Candidate = Callable[..., Mapping[str, Array]]
 Progress = Callable[[int, int], None]
 DTYPES = ("float32", "float64", "float16")
 OPTIONAL = ("b", "h0")
@@ -204,10 +203,19 @@ def _run(candidate: Candidate, part: Sequence[tuple[Check, Case]], diagnose: boo
         if outputs and "h" in outputs and check.name != "Eq. 4":
             evidence.append((check, case, outputs))
         tick()
-    if diagnose and any(finding.verdict == "wrong" for finding in report.findings):  # else nobody asks for evidence
+    if diagnose and (suspicion := swapped_axes.suspicion(candidate, _failing(report, part))):
+        report.findings = [replace(finding, diagnosis=suspicion) for finding in report.findings]
+    elif diagnose and any(finding.verdict == "wrong" for finding in report.findings):  # else nobody asks for evidence
         gathered = [Evidence(case, outputs, _for_diagnosis(case, outputs, check)) for check, case, outputs in evidence]
         report.findings = _diagnosed(report.findings, gathered, part[0][1].precision)
     return report
+
+
+def _failing(report: Report, part: Sequence[tuple[Check, Case]]) -> list[Case]:
+    """List the cases on which the candidate crashed, or returned an h of another form."""
+    ids = {finding.case for finding in report.findings
+           if finding.verdict == "crashed" or (finding.verdict, finding.name) == ("wrong shape or dtype", "h")}
+    return [case for _, case in part if case.id in ids]
 
 
 def _left_out(calls: Sequence[Call]) -> list[Finding]:
@@ -246,7 +254,8 @@ def _diagnosed(findings: list[Finding], evidence: Sequence[Evidence], precision:
 def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict[str, Array] | None:
     """Run one case, add to the report what it gave, and return the outputs that have the right form."""
     def found(verdict: str, name: str = "", detail: str = "") -> None:
-        detail = "".join(letter if letter.isprintable() else "?" for letter in detail)  # it may come from the candidate
+        name, detail = ("".join(letter if letter.isprintable() else "?" for letter in text)
+                        for text in (name, detail))  # they may come from the candidate
         report.findings.append(Finding(verdict, case.id, case.activation, case.precision, check.name, name,
                                        detail=detail))
 

@@ -41,7 +41,7 @@ def main() -> None:
     file = target["file"]
     try:
         function, file = load(**target)
-        answer: dict[str, Any] = {"file": file}
+        answer: dict[str, Any] = {"file": file, "batch_first": getattr(function, "batch_first", False) is True}
     except BaseException as error:  # SystemExit too: whatever happens on import, there is nothing to call
         answer = {"raised": told(error, file)}
     while True:
