@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import indrnn_np as ir
+from indrnn_np import cli
 from indrnn_np.oracle import adapters, references
 from indrnn_np.oracle.inputs import Case
 
@@ -151,18 +152,29 @@ def test_the_module_of_a_case_is_found_wanting_in_plain_words() -> None:
     import torch
 
     def said(build, *arguments, **options) -> str:
-        report = ir.oracle.verify(ir.oracle.from_torch_module(build, *arguments, **options), dtypes=("float32",),
-                                  case="small")
+        candidate = ir.oracle.from_torch_module(build, *arguments, **options)
+        report = ir.oracle.verify(candidate, dtypes=("float32",), case="small")
         assert not report.passed
         return str(report)
 
-    assert "with no other parameters than weight_hh, weight_ih, bias_ih; got bias_hh too" in said(
+    def refused(*given) -> str:
+        built = []
+        with pytest.raises(ValueError, match=r"\w+: ") as refusal:
+            ir.oracle.verify(ir.oracle.from_torch_module(*given), progress=lambda done, of: built.append(done))
+        assert not built, "no case was run"
+        assert "layouts.py" not in str(refusal.value)
+        return str(refusal.value)
+
+    assert "with no other parameters than weight_hh, weight_ih, bias_ih; got bias_hh too" in refused(
         functools.partial(module, extra="bias_hh"))
-    assert "weight_hh: expected shape (5,) for M = 8 and N = 5; got (8,)" in said(lambda M, N, _: module(N, M))
-    assert "expected a key for u, 'recurrent_scale'" in said(module, "haste")
-    assert "They fit the layout 'stefoe'" in said(module, "haste")
-    assert "build: expected it to return a torch.nn.Module; got int" in said(lambda M, N, activation: 3)
-    assert "arrays: expected the names of one of the layouts" in said(lambda M, N, activation: torch.nn.Linear(M, N))
+    assert "weight_hh: expected shape (5,) for M = 3 and N = 5; got (3,)" in refused(lambda M, N, _: module(N, M))
+    assert "layout: expected a key for u, 'recurrent_scale'" in refused(module, "haste")
+    assert "They fit the layout 'stefoe'" in refused(module, "haste")
+    assert "build: expected it to return a torch.nn.Module; got int" in refused(lambda M, N, activation: 3)
+    unknown = refused(lambda M, N, activation: torch.nn.Linear(M, N))
+    assert unknown.startswith("layout: expected that one of the layouts indrnn_np, ")
+    assert "for M = 3 and N = 5: weight (5, 3), bias (5,). " in unknown
+    assert 'give layout=Layout(W=("name", "NM"), u=("name", "N"), b=("name", "N"))' in unknown
     assert "It looks batch-first: swap its first two axes" in said(
         module, call=lambda layer, x, h0: layer(x, h0)[0].transpose(0, 1))
     assert "expected h, one array of all states; got list" in said(module, call=lambda layer, x, h0: [x])
@@ -272,3 +284,15 @@ def test_a_missing_library_names_the_extra(monkeypatch) -> None:
         ir.oracle.from_jax(jax_forward)
     with pytest.raises(TypeError, match="function: expected a callable; got int"):
         ir.oracle.from_torch(3)
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_command_refuses_a_module_that_cannot_be_loaded(tmp_path, capsys) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import torch\nimport indrnn_np as ir\n"
+                    "f = ir.oracle.from_torch_module(lambda M, N, _: torch.nn.Linear(M, N))\n", encoding="utf-8")
+    assert cli.main(["verify", f"{file}:f", "--dtype", "float32"]) == 2
+    said = capsys.readouterr()
+    assert "weight (5, 3), bias (5,)" in said.err
+    assert not said.out

@@ -31,6 +31,12 @@ class Unfit(Exception):
         self.verdict, self.detail, self.name = verdict, detail, name
 
 
+class Refusal(ValueError):
+    """An adapter cannot make a candidate of what it was given: bad input, and nothing that a case has found."""
+
+    is_refusal = True  # by which the worker knows it, without importing anything
+
+
 def answer(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dict[str, Any]:
     """Call a candidate; return copies of what it returned, names that are none of a result's included.
 

@@ -31,6 +31,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..array_module import Array
+from .answers import Refusal
 from .vectors import RESULTS
 
 PROGRAM = Path(__file__).with_name("worker.py")
@@ -114,6 +115,8 @@ class Isolated:
         ------
         CandidateFailure
             It raised, crashed, took too long or too much memory, or returned no mapping.
+        Refusal
+            It is an adapter's, which cannot make a candidate of what it was given.
         RuntimeError
             This is not inside its `with`.
         """
@@ -128,6 +131,8 @@ class Isolated:
         except BaseException:  # KeyboardInterrupt too: that worker is not one to ask again
             self._stop()
             raise
+        if "refused" in answer:
+            raise Refusal(answer["refused"])
         if "raised" in answer:
             raise CandidateFailure("crashed", answer["raised"])
         return results
@@ -191,7 +196,7 @@ class _Worker:
         except FileNotFoundError as error:
             raise CandidateFailure("crashed", "it removed the folder of its arguments") from error
         answer = self.ask({"given": list(given), "wanted": RESULTS, "activation": activation, "largest": largest})
-        if "raised" in answer:
+        if "raised" in answer or "refused" in answer:
             return answer, {}
         try:
             for name in answer["changed"]:

@@ -7,8 +7,9 @@ For each case a module is built, W, u and b are loaded into its parameters, and 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,12 @@ import numpy as np
 from ..array_module import Array
 from . import layouts
 from .adapters import library, marked, time_first
-from .answers import Candidate
+from .answers import Candidate, Refusal
 from .folding import fold
 from .layouts import Layout
 
 Build = Callable[[int, int, str], Any]
+SIZES = (3, 5)  # M and N of the module that is built to see how it can be loaded
 
 
 def from_torch_module(build: Build, layout: str | Layout | None = None,
@@ -47,7 +49,8 @@ def from_torch_module(build: Build, layout: str | Layout | None = None,
     ------
     TypeError, ValueError
         build or call cannot be called, build is a module rather than a function that builds one, or layout is unknown.
-        What is wrong with a module that was built becomes a finding.
+        `verify` raises ValueError before any case where a module that was built cannot be loaded: another name, shape
+        or parameter. What it raises itself, and what is wrong with its numbers, becomes a finding.
     ModuleNotFoundError
         PyTorch is not installed; the message names the extra that installs it.
     """
@@ -59,14 +62,20 @@ def from_torch_module(build: Build, layout: str | Layout | None = None,
         raise TypeError(f"call: expected a callable or None; got {type(call).__name__}.")
     chosen = None if layout is None else layouts.resolve(layout)
 
-    def candidate(W: Array, activation: str, **others: Array) -> dict[str, Array]:
-        module = _built(torch, build, W, activation)
-        parameters = dict(module.named_parameters())
-        style = chosen or layouts.LAYOUTS[layouts.guess_layout(parameters)]
+    @cache
+    def set_up(activation: str) -> tuple[_Layer, list[str]]:
+        """Return the layer as a candidate, and what it lacks, once a module has shown that it can be loaded."""
+        module = _built(torch, build, *SIZES, activation)
+        style, keys = _fitted(dict(module.named_parameters()), chosen)
         takes_h0 = call is not None or _takes_two(module.forward)
-        lacking = [*([] if "b" in layouts.find(parameters, style) else ["b"]), *([] if takes_h0 else ["h0"])]
-        layer = fold([name for name in lacking if name in others],
-                     _Layer(torch, build, style, call, takes_h0, batch_first))
+        layer = _Layer(torch, build, style, call, takes_h0, batch_first)
+        M, N = SIZES
+        layer.load(module, W=np.zeros((N, M)), u=np.zeros(N), b=np.zeros(N))
+        return layer, [*([] if "b" in keys else ["b"]), *([] if takes_h0 else ["h0"])]
+
+    def candidate(W: Array, activation: str, **others: Array) -> dict[str, Array]:
+        whole, lacking = set_up(activation)
+        layer = fold([name for name in lacking if name in others], whole)
         N = len(W)
         zeros = {"b": np.zeros(N, W.dtype), "h0": np.zeros((others["x"].shape[1], N), W.dtype)}
         return dict(layer(W=W, activation=activation, **zeros | others))
@@ -87,7 +96,8 @@ class _Layer:
     def __call__(self, x: Array, W: Array, u: Array, b: Array, h0: Array, dh: Array,
                  activation: str) -> dict[str, Array]:
         """Build, load, run and differentiate."""
-        module = _built(self.torch, self.build, W, activation).to(getattr(self.torch, x.dtype.name))
+        N, M = W.shape
+        module = _built(self.torch, self.build, M, N, activation).to(getattr(self.torch, x.dtype.name))
         weights = self.load(module, W=W, u=u, b=b)
         drive = x if "W" in weights else x @ W.T
         leaf, state = (self.torch.from_numpy(array.copy()).requires_grad_() for array in (drive, h0))
@@ -110,14 +120,14 @@ class _Layer:
         parameters = dict(module.named_parameters())
         keys = layouts.find(parameters, self.layout)
         if others := [name for name in parameters if name not in keys.values()]:
-            raise ValueError(f"build: expected a module with no other parameters than {', '.join(keys.values())}; got "
-                             f"{', '.join(others)} too")
+            raise Refusal(f"build: expected a module with no other parameters than {', '.join(keys.values())}; got "
+                          f"{', '.join(others)} too.")
         for letter, key in keys.items():
             value = np.ascontiguousarray(layouts.theirs_of(values[letter], self.layout.stored()[letter][1]))
             if tuple(parameters[key].shape) != value.shape:
                 N, M = values["W"].shape
-                raise ValueError(f"{key}: expected shape {value.shape} for M = {M} and N = {N}; got "
-                                 f"{tuple(parameters[key].shape)}")
+                raise Refusal(f"{key}: expected shape {value.shape} for M = {M} and N = {N}; got "
+                              f"{tuple(parameters[key].shape)}.")
             with self.torch.no_grad():
                 parameters[key].copy_(self.torch.from_numpy(value))
         return {letter: parameters[key] for letter, key in keys.items()}
@@ -130,12 +140,27 @@ class _Layer:
         return time_first(returned[0] if isinstance(returned, tuple) else returned, self.batch_first, shape)
 
 
-def _built(torch: Any, build: Build, W: Array, activation: str) -> Any:
-    N, M = W.shape
+def _built(torch: Any, build: Build, M: int, N: int, activation: str) -> Any:
     module = build(M, N, activation)
     if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"build: expected it to return a torch.nn.Module; got {type(module).__name__}")
+        raise Refusal(f"build: expected it to return a torch.nn.Module; got {type(module).__name__}.")
     return module
+
+
+def _fitted(parameters: Mapping[str, Any], layout: Layout | None) -> tuple[Layout, dict[str, str]]:
+    """Return the layout of a module's parameters, and which of them hold W, u and b."""
+    try:
+        style = layout or layouts.LAYOUTS[layouts.guess_layout(parameters)]
+        return style, layouts.find(parameters, style)
+    except (TypeError, ValueError) as error:
+        there = ", ".join(f"{name} {tuple(parameter.shape)}" for name, parameter in parameters.items()) or "none"
+        known = (f"one of the layouts {', '.join(layouts.LAYOUTS)} fits the module's parameters" if layout is None else
+                 str(error).removeprefix("arrays: ").rstrip("."))
+        M, N = SIZES
+        raise Refusal(f"layout: {'expected that ' if layout is None else ''}{known}. Its parameters, for M = {M} and "
+                      f"N = {N}: {there}. Where they have other names, give layout=Layout(W=(\"name\", \"NM\"), "
+                      "u=(\"name\", \"N\"), b=(\"name\", \"N\")): for each its name and axes, M inputs and N neurons; "
+                      "W=None for the recurrence alone, b=None without bias.") from error
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:

@@ -109,7 +109,8 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     Raises
     ------
     TypeError, ValueError
-        candidate cannot be called, or a name is unknown. What the candidate itself raises becomes a finding.
+        candidate cannot be called, its adapter cannot set it up, or a name is unknown. What the candidate itself raises
+        becomes a finding.
     """
     if not callable(candidate):
         raise TypeError(f"candidate: expected a callable; got {type(candidate).__name__}.")
@@ -263,6 +264,8 @@ def _try(candidate: Candidate, case: Case, check: Check, report: Report) -> dict
     try:
         outputs = answers.answer(candidate, given, case)
         again = answers.answer(candidate, case.arguments(), case) if case.id in REPEATED else outputs
+    except answers.Refusal:
+        raise
     except (Exception, SystemExit) as error:  # whatever it is, it is the candidate's, and the report's to tell
         verdict, detail = getattr(error, "verdict", "crashed"), getattr(error, "detail", None) or told(error, "")
         found(verdict, error.name if isinstance(error, Unfit) else "", detail + answers.lacks(detail, case))

@@ -50,7 +50,8 @@ def main() -> None:
         try:
             answer = call(function, Path(folder), **request)
         except BaseException as error:
-            answer = {"raised": told(error, file)}
+            refused = getattr(error, "is_refusal", False)
+            answer = {"refused": str(error)} if refused else {"raised": told(error, file)}
 
 
 def load(path: str, file: str, module: str, name: str) -> tuple[Function, str]:
@@ -147,9 +148,9 @@ def as_numpy(value: Any) -> Any:
 
 def told(error: BaseException, file: str) -> str:
     """Say in one line what was raised, and where: the last line in that file, or else in any but ours."""
-    ours = (__file__, importlib.__file__)
+    ours = str(Path(__file__).parent)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if frame.filename not in ours and not frame.filename.startswith("<frozen")]
+              if frame.filename != importlib.__file__ and not frame.filename.startswith((ours, "<frozen"))]
     frames = [frame for frame in frames if frame.filename == file] or frames
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line})" if frames else ""
     message = textwrap.shorten(str(error), 500, placeholder=" …")
