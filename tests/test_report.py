@@ -316,3 +316,19 @@ def test_a_function_without_b_or_h0_is_told_how_to_say_so(lacking: str) -> None:
     hint = f"If it has no {lacking}, say so: without=('{lacking}',), or --without {lacking}"
     assert hint in shown(function)
     assert hint not in shown(function, without=(lacking,))
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"dtypes": "float32"}, r"dtypes: expected a non-empty sequence of names, such as \('float32',\); got 'float32'"),
+    ({"activations": "relu"}, r"activations: expected .*, such as \('relu',\); got 'relu'"),
+    ({"case": "vanish"}, r"case: expected the name of a case of these activations; got 'vanish'. Did you mean "
+                         "'vanishing'?"),
+    ({"case": "xyz"}, "got 'xyz'.$"),
+    ({"case": "small", "dtypes": ("float16",)}, "case: of float16 there are other cases: half-one, .*; got 'small'"),
+    ({"case": "small", "precision": "bfloat16"}, "case: of bfloat16 there are other cases: half-one, "),
+    ({"case": "half-one"}, "case: of float32 and float64 there are other cases: one, small, "),
+    ({"case": "exact-relu-one", "without": "b"}, "case: of float32 and float64 without b there are other cases: one"),
+])
+def test_a_name_that_is_none_here_is_answered_with_those_that_are(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ir.oracle.verify(right, **arguments)

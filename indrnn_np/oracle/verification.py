@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ def verify(candidate: Candidate, activations: Sequence[str] = ("relu",),
     names, precisions, how = checked(activations, dtypes, precision, order, without)
     parts = [plan(name, each, only=case, **how) for name in names for each in precisions]
     if case is not None and not any(parts):
-        raise ValueError(f"case: expected the name of a case of these activations; got {case!r}.")
+        raise ValueError(_no_such_case(case, names, precisions, how))
     report = Report(order=order, without=how["without"], precision=precision)
     done, of = itertools.count(1), sum(map(len, parts))
     for part in parts:
@@ -167,7 +168,7 @@ def plan(activation: str, precision: str, only: str | None = None, **how: Any) -
 def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | None = None, order: str = "loop",
             without: Sequence[str] = ()) -> tuple[list[str], Sequence[str], dict[str, Any]]:
     """Check the names that `verify` takes; return activations, precisions, and what `plan` takes besides."""
-    activations, dtypes = _several("activations", activations), _several("dtypes", dtypes)
+    activations, dtypes = _several("activations", activations, "relu"), _several("dtypes", dtypes, "float32")
     for activation in activations:
         if not isinstance(activation, str):
             raise TypeError(f"activations: expected names; got {type(activation).__name__}.")
@@ -186,6 +187,21 @@ def checked(activations: Sequence[str], dtypes: Sequence[str], precision: str | 
         _one_of("without", name, OPTIONAL)
     how = {"dtype": "float32" if precision else "", "order": order, "without": tuple(sorted(set(without)))}
     return names, (precision,) if precision else tuple(dict.fromkeys(dtypes)), how
+
+
+def _no_such_case(case: str, activations: Sequence[str], precisions: Sequence[str], how: dict[str, Any]) -> str:
+    """Say that nothing is to be run of that name: it is misspelt, or these precisions have other cases."""
+    here = _ids(plan(name, each, **how) for name in activations for each in precisions)
+    if case in _ids(plan(name, each) for name in activations for each in DTYPES):
+        what = " and ".join(precisions) + "".join(f" without {name}" for name in how["without"])
+        return f"case: of {what} there are other cases: {', '.join(here)}; got {case!r}."
+    near = get_close_matches(str(case), here, n=1)
+    return (f"case: expected the name of a case of these activations; got {case!r}."
+            + (f" Did you mean {near[0]!r}?" if near else ""))
+
+
+def _ids(plans: Iterable[list[tuple[Check, Case]]]) -> list[str]:
+    return list(dict.fromkeys(case.id for part in plans for _, case in part))
 
 
 def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
@@ -330,8 +346,8 @@ def _same_arrays(one: Case, other: Case) -> bool:
     return all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def _several(name: str, values: Sequence[str]) -> Sequence[str]:
+def _several(name: str, values: Sequence[str], example: str) -> Sequence[str]:
     several = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
     if not several:
-        raise ValueError(f"{name}: expected a non-empty sequence of names, such as ('relu',); got {values!r}.")
+        raise ValueError(f"{name}: expected a non-empty sequence of names, such as ({example!r},); got {values!r}.")
     return several
