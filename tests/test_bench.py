@@ -206,6 +206,9 @@ def test_the_readmes_show_what_was_measured() -> None:
     one_core = [float(cell) for row in others.splitlines()[2:] for cell in re.findall(r"([\d.]+) ×|–", row)[:4] if cell]
     lowest, highest = min(one_core), max(one_core)
     assert f"are {lowest} to {highest} times as fast as the faster peer" in front
+    smooth = [row["seconds"][contenders.LOOP] / row["seconds"][NUMPY] for row in found["results"]
+              if (row["subject"], row["cores"]) == ("recurrence", 1) and row["activation"] != "relu"]
+    assert f"NumPy engine is {min(smooth):.1f} to {max(smooth):.1f} times as fast as PyTorch's loop" in room
 
 
 def test_the_measurements_are_complete() -> None:
