@@ -100,10 +100,8 @@ def resolve(activation: str | Activation) -> Activation:
 
 def is_builtin(activation: Activation) -> bool:
     """Whether it is this library's own, which every engine knows, rather than a user's."""
-    if ACTIVATIONS.get(activation.name) is activation:
-        return True
     try:
-        return resolve(activation.name) is activation  # a leaky ReLU of another slope
+        return resolve(activation.name) is activation
     except ValueError:
         return False
 

@@ -21,7 +21,7 @@ class NoGPU(RuntimeError):
 
 def is_cupy(value: object) -> bool:
     """Whether value is a CuPy array; decided by its type alone, without importing CuPy."""
-    return type(value) is not np.ndarray and any(
+    return type(value) is not np.ndarray and any(  # which nearly every one is
         base.__module__.partition(".")[0] == "cupy" and base.__name__ == "ndarray" for base in type(value).__mro__)
 
 
@@ -103,7 +103,7 @@ def _remedy(name: str, value: object) -> str:
     """Say how it becomes an array, where there is a way."""
     if type(value).__module__.partition(".")[0] == "torch":
         return f" Pass {name}.numpy(force=True)."
-    if isinstance(value, list | tuple | int | float) or hasattr(value, "__array__"):
+    if isinstance(value, list | tuple) or hasattr(value, "__array__"):
         return f" Pass np.asarray({name}, dtype), with the dtype of the others."
     return ""
 

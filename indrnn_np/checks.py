@@ -49,7 +49,10 @@ def once_per_kind(check: Callable[P, R]) -> Callable[P, R]:
             else:
                 return check(*given, **named)
         key = tuple(kind)
-        result = found.get(key)
+        try:
+            result = found.get(key)
+        except TypeError:  # a dtype that cannot be looked up: the check will say what it thinks of it
+            result = None
         if result is None:
             result = check(*given, **named),
             if len(found) >= KINDS:

@@ -59,8 +59,8 @@ def findings(reports: Sequence[tuple[installation.Row, Report]], options: argpar
             if finding.case != "all":
                 console.print(f"Reproduce: indrnn-np verify {what} --activation '{row.activation}'{how} "
                               f"--case '{finding.case}'", markup=False, soft_wrap=True)
-        if report.findings:
-            console.print("", *report.table(row.activation), "", sep="\n", markup=False, soft_wrap=True)
+        if report.findings and (table := report.table(row.activation)):
+            console.print("", *table, "", sep="\n", markup=False, soft_wrap=True)
     for sentence in dict.fromkeys(sentence for _, report in reports for sentence in report.not_checked()):
         console.print(sentence, soft_wrap=True)
 

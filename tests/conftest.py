@@ -18,6 +18,7 @@ import remembering
 from tally import SUMMARIES
 
 from indrnn_np.array_module import require_cupy
+from indrnn_np.engines import columns
 from indrnn_np.oracle import references, verification
 from indrnn_np.oracle.inputs import HALF_STANDARD, STANDARD
 
@@ -27,6 +28,14 @@ MODULES = {"torch": "torch", "jax": "jax", "fast": "numba", "plot": "matplotlib"
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 hypothesis.settings.register_profile("local", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads where this machine has one core, and for small work too."""
+    monkeypatch.setattr(columns, "cores", lambda: 2)
+    monkeypatch.setattr(columns, "THREADED", 1)
+    monkeypatch.setattr(columns, "NARROWEST", 1)
 
 
 @pytest.fixture

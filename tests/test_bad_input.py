@@ -190,6 +190,7 @@ def test_nothing_that_is_refused_is_remembered_as_let_in() -> None:
     like_them = [
         (a[0], u, h0), (a, u[:-1], h0), (a, u, h0[:-1]), (a, u.astype(np.float32), h0), (a, u.astype(">f8"), h0),
         (a.astype(">f8"), u.astype(">f8"), h0.astype(">f8")), (np.ma.array(a), u, h0),
+        (a.astype(np.dtypes.StringDType(na_object=[])), u, h0),
         (a.tolist(), u, h0), (a, None, h0), (a, u, "h0"), (a, u, h0, ["relu"]), (a, u, h0, "rleu"), (a, u, h0, None),
         (a, u, h0, "relu", "nmupy"), (a, u, h0, "relu", ["numpy"]),
     ]

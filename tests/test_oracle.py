@@ -24,6 +24,7 @@ SPECIFICATION, _, _, EQUATION_4 = CHECKS
 
 def test_what_is_remembered_is_what_is_computed_of_that_case_and_that_h() -> None:
     cases = [case for case in SPECIFICATION.cases("tanh", "float32") if case.id in ("small", "fewer-inputs")]
+    assert len(cases) == 2
     for check in (SPECIFICATION, EQUATION_4):
         computed = check.expected.of
         for case in cases * 2:

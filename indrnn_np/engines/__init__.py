@@ -179,11 +179,13 @@ def recurrent_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array
 
 @checks.once_per_kind
 def _check_forward(a: Array, u: Array, h0: Array | None) -> Any:
+    """Check the arrays of `recurrent_forward`, `out` apart; return their namespace."""
     return checks.recurrence(u, h0, a=a, optional=("h0",), dtypes=checks.REAL + checks.COMPLEX)
 
 
 @checks.once_per_kind
 def _check_backward(dh: Array, h: Array, a: Array | None, u: Array, h0: Array | None) -> Any:
+    """Check the arrays of `recurrent_backward`, `out` apart; return their namespace."""
     return checks.recurrence(u, h0, h=h, dh=dh, a=a, optional=("a", "h0"), dtypes=checks.REAL + checks.COMPLEX)
 
 

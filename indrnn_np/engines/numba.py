@@ -88,7 +88,9 @@ def _in_order(array: Array) -> Array:
     return np.array(array, order="C")
 
 
-# The loops, over rows of columns. Each step is one pass over rows; `in_place` says that a is h, or dh is da.
+# The loops. What comes as (T, B, N) is seen as rows of columns, (T, B·N), under another name: a is the drive, h the
+# states, dh the partial gradient, da the total one. Each step is one pass over rows. `in_place` says that a is h, or dh
+# is da: then the step reads what it will write over by its own name, else its promise would not hold.
 
 
 def _forward(kind: int, in_place: bool) -> Callable[..., None]:
@@ -162,6 +164,7 @@ def _by_column(u, low, high):  # type: ignore[no-untyped-def]
 
 
 def _over_sequences(sums_over_time, sums):  # type: ignore[no-untyped-def]
+    """Add up over B what came of du and of db."""
     for k in range(len(sums)):
         for sequence in sums_over_time[k]:
             for n in range(len(sequence)):

@@ -49,7 +49,7 @@ def answer(candidate: Candidate, arguments: dict[str, Array], case: Case) -> dic
     """
     returned = candidate(**arguments, activation=case.activation)
     require_mapping(returned, TENSORS)
-    return {str(name): _own(value) for name, value in returned.items() if name in TENSORS or str(name) not in TENSORS}
+    return {name if isinstance(name, str) else repr(name): _own(value) for name, value in returned.items()}
 
 
 def require_mapping(returned: Any, names: Iterable[str]) -> None:

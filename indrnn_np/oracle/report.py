@@ -342,12 +342,12 @@ def _kind(finding: Finding) -> tuple[str, ...]:
 def _line(members: Sequence[Finding]) -> tuple[str, Finding]:
     """Show findings of one kind in a line; return it with the one that it shows."""
     first = next((finding for finding in members if finding.got is None), members[0])
-    more = f"; {len(members) - 1} more like it" if len(members) > 1 else ""
+    others = len(members) - 1
     if first.diagnosis in (BATCH_FIRST, TIME_FIRST):
         as_it_is = replace(first, diagnosis=None)
-        return f"{first.diagnosis}. As it is: {as_it_is}{more.replace('like it', 'findings')}", first
-    if first.got is not None or not more:
-        return f"{first}{more}", first
+        return f"{first.diagnosis}. As it is: {as_it_is}" + (f"; {others} more findings" if others else ""), first
+    if first.got is not None or not others:
+        return f"{first}" + (f"; {others} more like it" if others else ""), first
     names, activations, dtypes, cases = (list(dict.fromkeys(filter(None, (getattr(each, key) for each in members))))
                                          for key in ("name", "activation", "dtype", "case"))
     where = f"{len(cases)} cases, first {first.case}" if len(cases) > 1 else f"case {first.case}"

@@ -126,7 +126,8 @@ def call(function: Function, folder: Path, given: list[str], wanted: list[str], 
 
     results = {name: as_numpy(returned[name]) for name in wanted if name in returned}
     others = {name: kind for name, value in results.items() if (kind := _cannot_travel(value, largest))}
-    unknown = {str(name): type(value).__name__ for name, value in returned.items() if name not in wanted}
+    unknown = {name if isinstance(name, str) else repr(name): type(value).__name__
+               for name, value in returned.items() if name not in wanted}
     changed = {name: array for name, array in arguments.items() if not _same(array, before[name])}
     arrays = {name: value for name, value in results.items() if name not in others}
     for name, array in {**arrays, **changed}.items():
